@@ -1,0 +1,137 @@
+"""The command line: flags and `WSSERVER_…` variables → `Config`, then `serve` or `chat`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from .config import Config, flag, variable
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from dataclasses import Field
+
+PROGRAM = "wsserver"
+DEFAULT_URL = "ws://127.0.0.1:8765/ws/chat"
+
+_TRUE, _FALSE = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status: 0, or 2 with one line on standard error that says what to do."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "chat":
+            from .client.terminal import chat
+
+            return chat(options.url)
+        serve(options.app, config_from(vars(options), os.environ))
+    except ConfigError as exc:
+        sys.stderr.write(f"{PROGRAM}: {exc}\n")
+        return 2
+    return 0
+
+
+def serve(app: str | None, config: Config) -> None:
+    """Serves `module:attribute`, or the demo."""
+    from .net.process import run
+
+    logging.basicConfig(
+        level=config.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    if app is None:
+        from . import demo
+
+        demo.check()
+        run(demo.generate, config)
+    else:
+        run(load(app), config)
+
+
+def load(app: str) -> Any:
+    """The object that `module:attribute` names, looked up from the current directory too."""
+    module_name, colon, attribute = app.partition(":")
+    if not (module_name and colon and attribute):
+        raise ConfigError(f"{app!r} names no callback: write it as module:attribute, like app:generate")
+    sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(module_name)
+        for name in attribute.split("."):
+            found = getattr(found, name)
+    except AttributeError as exc:
+        raise ConfigError(f"{app!r} cannot be served: the module {module_name!r} has no {attribute!r}") from exc
+    except Exception as exc:
+        raise ConfigError(f"{app!r} cannot be imported: {type(exc).__name__}: {exc}") from exc
+    return found
+
+
+def config_from(options: Mapping[str, Any], environment: Mapping[str, str]) -> Config:
+    """The settings: a flag counts before its variable, a variable before the default."""
+    values = {}
+    for setting in fields(Config):
+        if options.get(setting.name) is not None:
+            values[setting.name] = options[setting.name]
+        elif variable(setting.name) in environment:
+            values[setting.name] = _parse(setting, environment[variable(setting.name)], variable(setting.name))
+    return Config(**values)
+
+
+def _parse(setting: Field[Any], text: str, where: str) -> Any:
+    kind: Any = type(setting.default)
+    if kind is bool:
+        if text.lower() in _TRUE | _FALSE:
+            return text.lower() in _TRUE
+        raise ConfigError(f"{where} must be true or false, not {text!r}")
+    try:
+        return kind(text)
+    except ValueError:
+        noun = "a whole number" if kind is int else "a number"
+        raise ConfigError(f"{where} takes {noun}, not {text!r}") from None
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    from . import __version__
+
+    parser = _Parser(prog=PROGRAM, description="A WebSocket server for streaming answers.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="serve a callback, or the demo",
+        description="Serves a callback, or the demo. Times in seconds, sizes in bytes.",
+        allow_abbrev=False,
+    )
+    serve.add_argument("app", nargs="?", metavar="APP", help="module:attribute of the callback; the demo if missing")
+    for setting in fields(Config):
+        _add_flag(serve, setting)
+    chat = commands.add_parser("chat", help="talk to a server from this terminal", allow_abbrev=False)
+    chat.add_argument("url", nargs="?", metavar="URL", default=DEFAULT_URL, help=f"default {DEFAULT_URL}")
+    return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, setting: Field[Any]) -> None:
+    text = setting.metadata["help"]
+    if type(setting.default) is bool:
+        parser.add_argument(flag(setting.name), action="store_true", default=None, help=text)
+        return
+    zero = f", 0: {setting.metadata['zero']}" if setting.metadata["zero"] else ""
+    parser.add_argument(
+        flag(setting.name),
+        type=lambda value: _parse(setting, value, flag(setting.name)),
+        choices=setting.metadata["choices"] or None,
+        metavar=None if setting.metadata["choices"] else type(setting.default).__name__.upper(),
+        help=f"{text} (default {setting.default}{zero})",
+    )

@@ -1,0 +1,110 @@
+"""One frozen `Config`, validated once; the flags, their variables and their help are made from its fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from dataclasses import Field
+
+KiB = 2**10
+MiB = 2**20
+
+#: Stands for "no limit" where a limit of 0 says so.
+NO_LIMIT = 2**63 - 1
+
+
+Loop = Literal["uvloop", "asyncio"]
+Framing = Literal["lanes", "wsproto"]
+Busy = Literal["queue", "reject", "interrupt"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+def _setting(default: Any, text: str, *, zero: str | None = None, maximum: float | None = None, of: Any = None) -> Any:
+    """A field with the help text of its flag.
+
+    `zero` says what 0 means, or is None where 0 is not allowed; `of` is the Literal whose words may be chosen.
+    """
+    return field(default=default, metadata={"help": text, "zero": zero, "maximum": maximum, "choices": get_args(of)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The settings of a server. Times are in seconds, sizes in bytes; raises `ConfigError` for what cannot work."""
+
+    host: str = _setting("127.0.0.1", "address to listen on")
+    port: int = _setting(8765, "TCP port", zero="a free one, printed", maximum=65535)
+    path: str = _setting("/ws/chat", "path of the WebSocket")
+    loop: Loop = _setting("uvloop", "event loop; uvloop where it runs", of=Loop)
+    framing: Framing = _setting("lanes", "wsproto takes every frame through wsproto, to compare", of=Framing)
+    echo: bool = _setting(False, "mount a raw echo at /echo")
+
+    flush_interval: float = _setting(
+        0.001, "longest wait of a token for its neighbours", zero="leave at the end of the loop turn"
+    )
+    soft_limit: int = _setting(64 * KiB, "unsent bytes at which a callback waits for the reader")
+    hard_limit: int = _setting(MiB, "unsent bytes at which a connection is no longer read")
+
+    max_message_size: int = _setting(64 * KiB, "largest message of a client", zero="no limit")
+    max_history: int = _setting(MiB, "what a session remembers of its conversation", zero="no history")
+    max_log_size: int = _setting(MiB, "events that a session holds for a replay", zero="no replay")
+    max_queue: int = _setting(16, "messages that wait while a turn runs", zero="queue nothing")
+    busy: Busy = _setting("queue", "what a message does while a turn runs", of=Busy)
+
+    open_timeout: float = _setting(10.0, "for the opening handshake", zero="none")
+    close_timeout: float = _setting(5.0, "for the closing handshake, and for a callback that ends", zero="none")
+    write_timeout: float = _setting(30.0, "without progress of unsent bytes, until a slow reader is cut", zero="none")
+    turn_timeout: float = _setting(600.0, "for one turn", zero="none")
+    ping_interval: float = _setting(25.0, "between pings", zero="no pings")
+    ping_timeout: float = _setting(10.0, "for a sign of life after a ping")
+
+    compression: bool = _setting(False, "accept permessage-deflate")
+    compression_context: bool = _setting(False, "keep the compression context between messages (92 KiB each)")
+    log_level: LogLevel = _setting("info", "what is logged", of=LogLevel)
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            _check(setting, getattr(self, setting.name))
+        if not self.path.startswith("/"):
+            raise ConfigError(f"{flag('path')} must begin with a slash, like /ws/chat, not {self.path!r}")
+        if self.hard_limit < self.soft_limit:
+            raise ConfigError(
+                f"{flag('hard_limit')} ({self.hard_limit}) must not be below {flag('soft_limit')} ({self.soft_limit})"
+            )
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return "WSSERVER_" + name.upper()
+
+
+_NOUNS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def _check(setting: Field[Any], value: Any) -> None:
+    name, metadata = flag(setting.name), setting.metadata
+    kind: Any = type(setting.default)
+    if metadata["choices"]:
+        if value not in metadata["choices"]:
+            raise ConfigError(f"{name} must be one of {', '.join(metadata['choices'])}, not {value!r}")
+    elif type(value) is not kind and not (kind is float and type(value) is int):
+        raise ConfigError(f"{name} takes {_NOUNS[kind]}, not {value!r}")
+    elif kind is str:
+        if not value:
+            raise ConfigError(f"{name} must not be empty: {metadata['help']}")
+    elif kind is not bool:
+        # `not >=` and not `<`: NaN fails every comparison.
+        if not value >= 0:
+            raise ConfigError(f"{name} must not be negative, but is {value}")
+        if value == 0 and metadata["zero"] is None:
+            raise ConfigError(f"{name} must be more than 0")
+        if metadata["maximum"] is not None and value > metadata["maximum"]:
+            raise ConfigError(f"{name} must be at most {metadata['maximum']}, but is {value}")

@@ -1,0 +1,80 @@
+"""Every exception that wsserver raises, each carrying the answer it stands for.
+
+::
+
+    WsserverError
+    ├── ConfigError        a setting that cannot work; the text says what to do
+    ├── HandshakeError     the opening handshake is refused: status and headers
+    ├── ProtocolError      the peer broke RFC 6455: close code and reason
+    ├── ClientError        a client event that cannot be served: error code
+    ├── TurnError          raised by the application to end its turn with an error
+    └── SessionNotFound    no session of that name lives here
+
+What a peer did wrong and what we did wrong are never one class: none of these stands for a bug of ours.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class WsserverError(Exception):
+    """The base of all exceptions of this package."""
+
+
+class ConfigError(WsserverError, ValueError):
+    """A setting that cannot work. The text names it and says what to do."""
+
+
+class HandshakeError(WsserverError):
+    """The opening handshake is refused with an HTTP answer (RFC 6455, section 4.2.2).
+
+    `status` is the HTTP status code, `headers` are added to the answer, and the text is its body.
+    """
+
+    def __init__(self, status: int, message: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = tuple(headers)
+
+
+class ProtocolError(WsserverError):
+    """The peer broke the protocol; the connection fails with this close code (RFC 6455, section 7.1.7)."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class ClientError(WsserverError):
+    """A client event that cannot be served: answered by a non-final `error`, the connection stays."""
+
+    def __init__(self, code: str, message: str, *, retryable: bool = False, ref: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retryable = retryable
+        self.ref = ref
+
+
+class TurnError(WsserverError):
+    """Raised by a callback to end its turn with an `error` of its own.
+
+    `code` is a short name for programs, `message` is shown to the person, and `retryable` says whether the
+    same message may be sent again.
+    """
+
+    def __init__(self, code: str, message: str, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retryable = retryable
+
+
+class SessionNotFound(WsserverError, LookupError):
+    """No session of that name lives on this server."""
