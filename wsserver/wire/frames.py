@@ -1,0 +1,114 @@
+"""The lanes: server frames out, whole masked frames in (RFC 6455, section 5.2).
+
+A lane is a road for the common case only. Out: any frame of ours, never masked. In: a complete, unfragmented frame
+without reserved bits that nothing can be said against. Everything else, down to the last invalid byte, is left
+untouched for the framing engine, which alone knows what is wrong with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from .close import decode_close
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+# Opcodes (RFC 6455, section 11.8); plain integers, compared for every frame.
+TEXT: Final = 0x1
+BINARY: Final = 0x2
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
+
+
+class Frame(NamedTuple):
+    """One whole message or control frame, unmasked."""
+
+    opcode: int
+    payload: bytes
+
+
+_FIN = 0x80
+_RSV1 = 0x40
+_MASKED = 0x80
+_SHORT = 125
+
+#: Above this many bytes four table look-ups are quicker than the XOR of two integers.
+_INTEGER_XOR_LIMIT = 1536
+_XOR_TABLES = [bytes(a ^ b for a in range(256)) for b in range(256)]
+
+_OPCODES = {_FIN | opcode: opcode for opcode in (TEXT, BINARY, CLOSE, PING, PONG)}
+_TEXT_HEADERS = [bytes((_FIN | TEXT, length)) for length in range(_SHORT + 1)]
+
+
+def encode_header(opcode: int, length: int, compressed: bool = False) -> bytes:
+    """The header of a final, unmasked frame; `compressed` sets RSV1 (RFC 7692, section 6)."""
+    first = _FIN | opcode | (_RSV1 if compressed else 0)
+    if length <= _SHORT:
+        return bytes((first, length))
+    if length <= 0xFFFF:
+        return bytes((first, 126)) + length.to_bytes(2, "big")
+    return bytes((first, 127)) + length.to_bytes(8, "big")
+
+
+def encode(opcode: int, payload: bytes, compressed: bool = False) -> bytes:
+    """A whole frame as the server sends it: final and unmasked."""
+    return encode_header(opcode, len(payload), compressed) + payload
+
+
+def encode_texts(payloads: Iterable[bytes]) -> list[bytes]:
+    """Text frames, one a payload; the payloads must be UTF-8."""
+    headers = _TEXT_HEADERS
+    return [
+        headers[len(payload)] + payload if len(payload) <= _SHORT else encode(TEXT, payload) for payload in payloads
+    ]
+
+
+def unmask(payload: bytes, mask: bytes) -> bytes:
+    """XOR with the 4-byte mask (RFC 6455, section 5.3)."""
+    length = len(payload)
+    if length <= _INTEGER_XOR_LIMIT:
+        key = int.from_bytes((mask * (length // 4 + 1))[:length], "little")
+        return (int.from_bytes(payload, "little") ^ key).to_bytes(length, "little")
+    plain = bytearray(payload)
+    for offset, key in enumerate(mask):
+        plain[offset::4] = plain[offset::4].translate(_XOR_TABLES[key])
+    return bytes(plain)
+
+
+def decode(data: bytes, start: int, limit: int) -> tuple[Frame, int] | None:
+    """The frame at `start` and the position behind it, or None if the lane cannot take it.
+
+    `limit` is the largest payload in bytes that may pass.
+    """
+    if len(data) - start < 6:
+        return None
+    opcode = _OPCODES.get(data[start])
+    length = data[start + 1] - _MASKED
+    if opcode is None or length < 0:
+        return None
+    body = start + 6
+    if length > _SHORT:
+        if opcode & 0x8:
+            return None
+        width = 2 if length == 126 else 8
+        body += width
+        length = int.from_bytes(data[start + 2 : start + 2 + width], "big")
+        # "The minimal number of bytes MUST be used to encode the length" (5.2).
+        if length <= (_SHORT if width == 2 else 0xFFFF):
+            return None
+    end = body + length
+    if end > len(data) or (length > limit and not opcode & 0x8):
+        return None
+    payload = unmask(data[body:end], data[body - 4 : body]) if length else b""
+    if opcode == TEXT:
+        if not payload.isascii():
+            try:
+                payload.decode()
+            except UnicodeDecodeError:
+                return None
+    elif opcode == CLOSE and decode_close(payload) is None:
+        return None
+    return Frame(opcode, payload), end

@@ -1,0 +1,183 @@
+"""The opening handshake: bytes → Request, and the answer (RFC 6455, section 4.2).
+
+h11 reads and checks the request; what makes it an upgrade to WebSocket is judged here. Knows no application: which
+paths, origins and people are let in is for others to say, by a `HandshakeError`.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode, b64encode
+from dataclasses import dataclass
+from hashlib import sha1
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import h11
+
+from ..errors import HandshakeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+#: The only subprotocol that is ever selected. Credentials may be offered beside it, never without it.
+SUBPROTOCOL = "wsserver.v1"
+_CREDENTIALS = ("bearer.", "bearer64.", "resume.")
+
+_MAX_HEADER_SIZE = 2**14
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_VERSION = "13"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request line and its headers. `path` is decoded, `query` as it came and without its question mark.
+
+    `headers` maps lower-case names to values; several fields of one name are joined by commas (RFC 9110, 5.3).
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    http_version: str
+
+    def elements(self, name: str) -> list[str]:
+        """The elements of a list-valued header, empty where it is missing."""
+        value = self.headers.get(name, "")
+        return [element for part in value.split(",") if (element := part.strip())]
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """What a well-formed request for a WebSocket connection asks for."""
+
+    key: str
+    subprotocols: Sequence[str]
+    extensions: Sequence[str]
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The one to select, if it was offered."""
+        return SUBPROTOCOL if SUBPROTOCOL in self.subprotocols else None
+
+
+class RequestReader:
+    """Reads one request and holds what came behind it."""
+
+    __slots__ = ("_connection", "_size")
+
+    def __init__(self) -> None:
+        self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEADER_SIZE)
+        self._size = 0
+
+    @property
+    def trailing_data(self) -> bytes:
+        """Bytes behind the request: a client need not wait for the 101 before its first frame."""
+        return self._connection.trailing_data[0]
+
+    def receive_data(self, data: bytes) -> Request | None:
+        """The request, once it is whole. Raises `HandshakeError` 400 or 431."""
+        self._size += len(data)
+        try:
+            self._connection.receive_data(data)
+            event = self._connection.next_event()
+            if event is h11.NEED_DATA:
+                return None
+            if isinstance(event, h11.Request) and event.method == b"GET":
+                self._end_of_request()
+        except h11.RemoteProtocolError as exc:
+            # What the peer sent may stand in the text of the exception: it is not sent back.
+            status = 431 if exc.error_status_hint == 431 else 400
+            text = "request headers too large" if status == 431 else "malformed HTTP request"
+            raise HandshakeError(status, text) from exc
+        if not isinstance(event, h11.Request):
+            raise HandshakeError(400, "malformed HTTP request")
+        if self._size - len(self.trailing_data) > _MAX_HEADER_SIZE:
+            raise HandshakeError(431, "request headers too large")
+        return _request(event)
+
+    def _end_of_request(self) -> None:
+        # A body would be taken for frames, or frames for a body: none is allowed, not even an empty chunked one.
+        if not isinstance(self._connection.next_event(), h11.EndOfMessage):
+            raise HandshakeError(400, "a request for this server has no body")
+
+
+def _request(event: h11.Request) -> Request:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in event.headers:
+        name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    target = event.target.decode("latin-1")
+    if not target.startswith("/"):
+        # RFC 6455 allows an absolute URI, "which, when parsed, has a /resource name/" (4.2.1).
+        try:
+            parts = urlsplit(target)
+        except ValueError as exc:
+            raise HandshakeError(400, "malformed request target") from exc
+        if parts.scheme not in ("http", "https", "ws", "wss"):
+            raise HandshakeError(400, "malformed request target")
+        target = f"{parts.path or '/'}?{parts.query}"
+    path, _, query = target.partition("?")
+    return Request(event.method.decode("ascii"), unquote(path), query, headers, event.http_version.decode("ascii"))
+
+
+def parse_upgrade(request: Request) -> Upgrade:
+    """What the request asks for; raises `HandshakeError` 400, 405 or 426 where it is no upgrade."""
+    if request.method != "GET":
+        raise HandshakeError(405, "only GET is served here", [("Allow", "GET")])
+    upgrades = [element.lower() for element in request.elements("upgrade")]
+    options = [element.lower() for element in request.elements("connection")]
+    if "websocket" not in upgrades or "upgrade" not in options or request.http_version < "1.1":
+        raise HandshakeError(426, "this address speaks WebSocket", [("Upgrade", "websocket")])
+    if request.headers.get("sec-websocket-version") != _VERSION:
+        raise HandshakeError(
+            426,
+            "only version 13 of WebSocket is spoken here",
+            [("Upgrade", "websocket"), ("Sec-WebSocket-Version", _VERSION)],
+        )
+    key = request.headers.get("sec-websocket-key", "")
+    if not _is_key(key):
+        raise HandshakeError(400, "Sec-WebSocket-Key must be 16 bytes in base64")
+    subprotocols = request.elements("sec-websocket-protocol")
+    if SUBPROTOCOL not in subprotocols and any(offered.startswith(_CREDENTIALS) for offered in subprotocols):
+        raise HandshakeError(400, f"offer the subprotocol {SUBPROTOCOL} beside your credentials")
+    return Upgrade(key, subprotocols, request.elements("sec-websocket-extensions"))
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(key) == 24 and len(b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        return False
+
+
+def accept(upgrade: Upgrade, extensions: str | None = None) -> bytes:
+    """The answer that opens the connection (section 4.2.2)."""
+    digest = b64encode(sha1(upgrade.key.encode() + _GUID, usedforsecurity=False).digest()).decode()
+    headers = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", digest)]
+    if upgrade.subprotocol:
+        headers.append(("Sec-WebSocket-Protocol", upgrade.subprotocol))
+    if extensions:
+        headers.append(("Sec-WebSocket-Extensions", extensions))
+    return _head(101, headers)
+
+
+def refuse(error: HandshakeError) -> bytes:
+    """The answer that turns the client away, after which the connection is closed."""
+    body = f"{error.message}\n".encode()
+    names = {name for name, _ in error.headers}
+    connection = "close, Upgrade" if "Upgrade" in names else "close"
+    headers = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Connection", connection),
+        *error.headers,
+    ]
+    return _head(error.status, headers) + body
+
+
+def _head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers)]
+    return "\r\n".join((*lines, "\r\n")).encode("latin-1")

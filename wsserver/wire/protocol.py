@@ -1,0 +1,184 @@
+"""The server's side of an open WebSocket connection: bytes in and out, and its state (RFC 6455).
+
+::
+
+    OPEN ──send_close──▶ CLOSING ──peer's Close──▶ CLOSED
+      ├────────peer's Close, answered──────────────▶
+      └────────fail: a protocol error──────────────▶
+
+Knows no sockets, no clock and no application. In OPEN, whole frames take the lanes; the rest goes to the engine, made
+when needed and dropped at rest. In CLOSING only the peer's Close still counts. In CLOSED nothing is read.
+Nothing follows a Close: what is sent after it is dropped.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from ..errors import ProtocolError
+from . import frames
+from .close import CloseCode, decode_close, encode_close
+from .deflate import MIN_COMPRESSED_SIZE, Deflate
+from .engine import Engine
+from .frames import CLOSE, PING, PONG, TEXT, Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .deflate import DeflateParameters
+
+#: The most bytes that `data_to_send` gives at once.
+CHUNK_SIZE = 2**16
+
+
+class State(Enum):
+    """Of the connection, from the opening handshake on (RFC 6455, sections 4 and 7)."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class Protocol:
+    """One connection after its opening handshake.
+
+    `opening` is the answer to the handshake, the first bytes to send. `limit` is the largest incoming message in bytes,
+    over all its fragments and inflated. With `lanes` off every frame goes through the engine, both ways, to the same
+    effect.
+    """
+
+    __slots__ = (
+        "_deflate",
+        "_engine",
+        "_lanes",
+        "_limit",
+        "_outgoing",
+        "close_code",
+        "close_reason",
+        "queued",
+        "state",
+    )
+
+    def __init__(
+        self, limit: int, *, opening: bytes = b"", deflate: DeflateParameters | None = None, lanes: bool = True
+    ) -> None:
+        self.state = State.OPEN
+        self.close_code: int = CloseCode.ABNORMAL  # the peer's, or ours where we failed the connection
+        self.close_reason = ""
+        self.queued = len(opening)  # bytes waiting for `data_to_send`
+        self._limit = limit
+        self._lanes = lanes
+        self._deflate = Deflate(deflate, limit) if deflate else None
+        self._engine: Engine | None = None
+        self._outgoing: list[bytes | memoryview] = [opening]
+
+    def receive_data(self, data: bytes) -> Iterator[Frame]:
+        """The messages that `data` completes, as TEXT and BINARY frames, read as far as they are asked for.
+
+        So an answer to one leaves before the answer to what comes behind it: pings are answered and Closes acted on
+        here, each in its place. Watch `state` afterwards. Raises nothing.
+        """
+        try:
+            yield from self._read(data)
+        except ProtocolError as exc:
+            self.fail(exc.code, exc.reason)
+
+    def receive_eof(self) -> None:
+        """The peer's bytes have ended: without its Close the connection was closed abnormally (section 7.1.5)."""
+        self.state = State.CLOSED
+
+    def send(self, opcode: int, payload: bytes) -> None:
+        """A whole message or control frame; text must be UTF-8."""
+        if self.state is State.OPEN:
+            self._queue(self._encode(opcode, payload))
+
+    def send_texts(self, payloads: Sequence[bytes]) -> None:
+        """Text messages, each in its own frame; must be UTF-8."""
+        if self.state is not State.OPEN:
+            return
+        if self._lanes and self._deflate is None:
+            self._queue(b"".join(frames.encode_texts(payloads)))
+        else:
+            self._queue(b"".join([self._encode(TEXT, payload) for payload in payloads]))
+
+    def send_close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Begins the closing handshake (section 7.1.2)."""
+        if self.state is State.OPEN:
+            self._queue(self._encode(CLOSE, encode_close(code, reason)))
+            self.state = State.CLOSING
+
+    def fail(self, code: int, reason: str) -> None:
+        """_Fail the WebSocket Connection_ (section 7.1.7): say why, and read no more."""
+        self.send_close(code, reason)
+        self.state = State.CLOSED
+        self.close_code, self.close_reason = code, reason
+
+    def data_to_send(self) -> bytes:
+        """The next bytes for the transport, at most `CHUNK_SIZE` of them."""
+        outgoing = self._outgoing
+        if self.queued <= CHUNK_SIZE:
+            data = b"".join(outgoing)
+            outgoing.clear()
+            self.queued = 0
+            return data
+        if len(outgoing[0]) > CHUNK_SIZE:
+            first = memoryview(outgoing[0])
+            outgoing[0] = first[CHUNK_SIZE:]
+            self.queued -= CHUNK_SIZE
+            return bytes(first[:CHUNK_SIZE])
+        size = count = 0
+        while size + len(outgoing[count]) <= CHUNK_SIZE:
+            size += len(outgoing[count])
+            count += 1
+        data = b"".join(outgoing[:count])
+        del outgoing[:count]
+        self.queued -= size
+        return data
+
+    def _queue(self, data: bytes) -> None:
+        self._outgoing.append(data)
+        self.queued += len(data)
+
+    def _encode(self, opcode: int, payload: bytes) -> bytes:
+        if not self._lanes:
+            return self._engine_of_all().encode(opcode, payload)
+        if self._deflate is not None and not opcode & 0x8 and len(payload) >= MIN_COMPRESSED_SIZE:
+            return frames.encode(opcode, self._deflate.compress(payload), compressed=True)
+        return frames.encode(opcode, payload)
+
+    def _engine_of_all(self) -> Engine:
+        if self._engine is None:
+            self._engine = Engine(self._limit, self._deflate)
+        return self._engine
+
+    def _read(self, data: bytes) -> Iterator[Frame]:
+        position = 0
+        while position < len(data) and self.state is not State.CLOSED:
+            frame: Frame | None
+            taken = frames.decode(data, position, self._limit) if self._engine is None and self._lanes else None
+            if taken is not None:
+                frame, position = taken
+            else:
+                engine = self._engine_of_all()
+                frame, position = engine.receive(data, position)
+                if self._lanes and engine.at_rest:
+                    self._engine = None
+                if frame is None:
+                    continue
+            if frame.opcode == CLOSE:
+                self._accept_close(frame.payload)
+            elif self.state is not State.OPEN:
+                # "An endpoint ... discards any further data received" after its Close (section 1.4).
+                continue
+            elif frame.opcode == PING:
+                self._queue(self._encode(PONG, frame.payload))
+            elif frame.opcode != PONG:
+                yield frame
+
+    def _accept_close(self, payload: bytes) -> None:
+        code, reason = decode_close(payload) or (CloseCode.NO_STATUS, "")
+        # "the endpoint typically echos the status code it received" (section 5.5.1).
+        self.send_close(code)
+        self.close_code, self.close_reason = code, reason
+        self.state = State.CLOSED
