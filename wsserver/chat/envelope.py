@@ -1,0 +1,106 @@
+"""Events ↔ JSON: the only place that knows how an envelope is written (orjson only here).
+
+Everything is made as bytes, once. A token, the event that counts, is not a dict that is dumped: its envelope is a
+template of the turn, into which the JSON of the text and its `seq` are set.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from ..errors import ClientError
+from . import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MAX_ID_SIZE = 64
+
+#: The JSON of a value, as bytes. Raises `TypeError` for what JSON cannot hold, such as lone surrogates.
+encode_value = orjson.dumps
+
+
+def encode_event(
+    event: str, data: Mapping[str, Any], session_id: str, turn: int | None = None, seq: int | None = None
+) -> bytes:
+    """A server event; `turn` and `seq` only where it has them. Raises `TypeError` for what JSON cannot hold."""
+    envelope: dict[str, Any] = {"event": event, "data": data, "session_id": session_id}
+    if turn is not None:
+        envelope["turn"] = turn
+    if seq is not None:
+        envelope["seq"] = seq
+    try:
+        return orjson.dumps(envelope)
+    except orjson.JSONEncodeError as exc:
+        raise TypeError(f"the data of the event {event!r} cannot be written as JSON: {exc}") from exc
+
+
+def token_template(session_id: str, turn: int) -> bytes:
+    """The envelope of a turn's tokens: `template % (value, seq)`, `value` being JSON."""
+    return b'{"event":"token","data":{"value":%%b},"session_id":"%b","turn":%d,"seq":%%d}' % (session_id.encode(), turn)
+
+
+def merged_template(template: bytes) -> bytes:
+    """The envelope of several tokens merged into one: `% (value, from_seq, seq)`."""
+    return template.replace(b"%b}", b'%b,"from_seq":%d}', 1)
+
+
+def merge_values(values: list[bytes]) -> bytes:
+    """The JSON of the strings put together, made from the JSON of each."""
+    return b'"%b"' % b"".join([value[1:-1] for value in values])
+
+
+def decode_event(payload: bytes) -> events.ClientEvent:
+    """What a client asks for. Raises `ClientError` `bad_message`, with the message's `id` where it had one."""
+    try:
+        envelope = orjson.loads(payload)
+    except orjson.JSONDecodeError as exc:
+        raise _bad("a message is one JSON object") from exc
+    if not isinstance(envelope, dict):
+        raise _bad("a message is one JSON object")
+    name, data, ref = envelope.get("event"), envelope.get("data"), envelope.get("id")
+    if ref is not None and not (isinstance(ref, str) and len(ref.encode()) <= MAX_ID_SIZE):
+        raise _bad(f"id must be a string of at most {MAX_ID_SIZE} bytes")
+    if name is None and "content" in envelope:
+        return _message(envelope, ref)
+    parse = _CLIENT_EVENTS.get(name) if isinstance(name, str) else None
+    if parse is None:
+        raise _bad(f"event must be one of {', '.join(_CLIENT_EVENTS)}", ref)
+    if name == "ping":
+        return events.Ping(data, ref)
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise _bad("data must be an object", ref)
+    return parse(data, ref)
+
+
+def _bad(text: str, ref: str | None = None) -> ClientError:
+    return ClientError("bad_message", text, ref=ref)
+
+
+def _message(data: dict[str, Any], ref: str | None) -> events.Message:
+    content = data.get("content")
+    if content is None or content in ("", [], {}):
+        raise _bad("content must not be empty", ref)
+    return events.Message(content, ref)
+
+
+def _stop(data: dict[str, Any], ref: str | None) -> events.Stop:
+    turn, target = data.get("turn"), data.get("ref")
+    if turn is not None and type(turn) is not int:
+        raise _bad("turn must be a whole number", ref)
+    if target is not None and not isinstance(target, str):
+        raise _bad("ref must be a string", ref)
+    return events.Stop(turn, target, ref)
+
+
+_CLIENT_EVENTS: dict[str, Callable[[dict[str, Any], str | None], events.ClientEvent]] = {
+    "message": _message,
+    "stop": _stop,
+    "history": lambda data, ref: events.History(ref),
+    "ping": events.Ping,
+    "end": lambda data, ref: events.End(ref),
+}
