@@ -1,0 +1,169 @@
+"""The pump from log to socket: when to write, when to wait.
+
+Live, replay and slow reader are one: the pump sends from its cursor while its gate is open. The gate closes when the
+transport could not hand all bytes to the kernel, and opens when it has; so the transport never holds more than one
+chunk. What the kernel and the peer do not take stays in the log, where the callback sees it and waits.
+
+Flush by need: after an idle moment the first event leaves at the end of the same turn of the loop; what follows within
+the flush interval leaves together, by one timer for all connections.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from ..wire.frames import TEXT
+from ..wire.protocol import CHUNK_SIZE, State
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Transport
+    from collections.abc import Callable
+
+    from ..chat.log import Cursor
+    from ..chat.session import Session
+    from ..config import Config
+    from ..wire.protocol import Protocol
+
+#: How long a callback may hold the loop while its events wait to be flushed, in seconds.
+LONGEST_HOLD = 0.001
+
+
+class Flusher:
+    """Runs the pumps that were marked, all at once.
+
+    A flush that has not run at `late_after`, by `clock`, waits for a callback that does not let go of the loop.
+    """
+
+    __slots__ = ("_flush_at", "_interval", "_last", "_loop", "_marked", "clock", "late_after")
+
+    def __init__(self, loop: AbstractEventLoop, interval: float, clock: Callable[[], float] = monotonic) -> None:
+        self.clock = clock
+        self._loop = loop
+        self._interval = interval
+        self._last = 0.0
+        self._marked: list[Pump] = []
+        self.late_after = inf
+
+    def mark(self, pump: Pump) -> None:
+        if not self._marked:
+            wait = self._last + self._interval - self._loop.time()
+            self.late_after = self.clock() + LONGEST_HOLD + max(wait, 0)
+            if wait > 0:
+                self._loop.call_later(wait, self._flush)
+            else:
+                self._loop.call_soon(self._flush)
+        self._marked.append(pump)
+
+    def _flush(self) -> None:
+        marked, self._marked = self._marked, []
+        self._last = self._loop.time()
+        self.late_after = inf
+        for pump in marked:
+            pump.marked = False
+            pump.run()
+
+
+class Pump:
+    """The way out of one connection: what is not logged through `protocol`, the log through a cursor."""
+
+    __slots__ = (
+        "_config",
+        "_cursor",
+        "_flusher",
+        "_handed",
+        "_protocol",
+        "_session",
+        "_transport",
+        "marked",
+        "paused",
+        "reading_paused",
+    )
+
+    def __init__(self, transport: Transport, protocol: Protocol, flusher: Flusher, config: Config) -> None:
+        self.marked = False
+        self.paused = False  # the gate: the transport holds bytes that the kernel would not take
+        self.reading_paused = False
+        self._transport: Transport | None = transport
+        self._protocol = protocol
+        self._flusher = flusher
+        self._config = config
+        self._handed = 0  # bytes ever given to the transport
+        self._session: Session | None = None
+        self._cursor: Cursor | None = None
+        transport.set_write_buffer_limits(high=0, low=0)
+
+    @property
+    def taken(self) -> int:
+        """Bytes ever taken by the kernel: grows where a reader makes progress."""
+        return self._handed - (self._transport.get_write_buffer_size() if self._transport else 0)
+
+    def attach(self, session: Session, cursor: Cursor) -> None:
+        """From now on sends the session's log, from the cursor on."""
+        self._session = session
+        self._cursor = cursor
+        session.reader = self
+        self._loosen()
+
+    def detach(self) -> None:
+        """Sends no more: the connection is lost."""
+        if self._session is not None and self._session.reader is self:
+            self._session.reader = None
+        self._session = self._cursor = self._transport = None
+
+    def wake(self) -> None:
+        """There is something new to send."""
+        if not self.marked:
+            self.marked = True
+            self._flusher.mark(self)
+
+    def send(self, payload: bytes) -> None:
+        """A text message that is not in the log, after what was published before it if that can go now."""
+        if not self.paused:
+            self._read_log()
+        self._protocol.send(TEXT, payload)
+        self.bound()
+        self.wake()
+
+    def bound(self) -> None:
+        """Reads no more from a peer that makes us answer and takes no answers."""
+        if self._transport is not None and self._protocol.queued > self._config.hard_limit and not self.reading_paused:
+            self.reading_paused = True
+            self._transport.pause_reading()
+
+    def run(self) -> None:
+        """Writes as long as the gate is open and there is something to write."""
+        transport, protocol = self._transport, self._protocol
+        while transport is not None and not self.paused and not transport.is_closing():
+            if not protocol.queued:
+                self._read_log()
+                if not protocol.queued:
+                    break
+            data = protocol.data_to_send()
+            self._handed += len(data)
+            transport.write(data)
+        if self.reading_paused and transport is not None and protocol.queued <= self._config.hard_limit // 2:
+            self.reading_paused = False
+            transport.resume_reading()
+
+    def _read_log(self) -> None:
+        cursor = self._cursor
+        if cursor is None or self._protocol.state is not State.OPEN:
+            return
+        payloads = cursor.read(CHUNK_SIZE)
+        if payloads:
+            self._protocol.send_texts(payloads)
+            self._loosen()
+
+    def _loosen(self) -> None:
+        """The cursor has moved: so does the point at which callbacks wait, and those that do may go on."""
+        session, cursor = self._session, self._cursor
+        if session is None or cursor is None:
+            return
+        log = session.log
+        log.brake = cursor.position + self._config.soft_limit
+        log.trim(cursor.seq)
+        if session.gate is not None and log.written <= log.brake:
+            session.gate.set()
+            session.gate = None

@@ -1,0 +1,161 @@
+"""One callback that runs: its task, its pace, and how it hears of its end."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from ..errors import ConfigError, TurnError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from ..chat.events import Item
+    from ..chat.session import Session
+    from ..chat.turn import Turn
+    from .flow import Flusher
+
+    Generate = Callable[[Turn], AsyncIterator[Item] | Awaitable[None]]
+
+logger = logging.getLogger(__name__)
+
+#: A callback that shows items without awaiting anything gives the loop back after so many.
+LONGEST_BURST = 64
+
+
+def check_callback(generate: Any) -> Generate:
+    """`generate` itself; raises `ConfigError` if it cannot be a callback."""
+    # The code of an instance of a class with `__call__` is that of the method.
+    code = generate if inspect.isroutine(generate) or isinstance(generate, partial) else type(generate).__call__
+    if not callable(generate):
+        problem = f"is a {type(generate).__name__}"
+    elif inspect.isasyncgenfunction(code) or inspect.iscoroutinefunction(code):
+        return cast("Generate", generate)
+    else:
+        problem = "is not async"
+    raise ConfigError(
+        f"the callback {getattr(generate, '__name__', generate)!r} {problem}: it must be an async generator function,"
+        " like `async def generate(turn): yield 'hello'`, or a coroutine function that calls `turn.send`"
+    )
+
+
+class Owner(Protocol):
+    """What a run needs of those who began it."""
+
+    def expired(self, run: Run) -> None:
+        """The deadline that was set for the run has come."""
+
+    def ended(self, run: Run) -> None:
+        """The callback has ended; called exactly once."""
+
+
+class Run:
+    """The callback of one turn. In the sweeper it stands for the deadline of the turn, then for that of its ending."""
+
+    __slots__ = ("_burst", "_flusher", "_owner", "abandoned", "due", "session", "task", "turn")
+
+    def __init__(self, session: Session, turn: Turn, owner: Owner, flusher: Flusher) -> None:
+        self.session = session
+        self.turn = turn
+        self.abandoned = False
+        self.due = inf
+        self.task: asyncio.Task[None] | None = None
+        self._owner = owner
+        self._flusher = flusher
+        self._burst = 0
+        turn.flow = self
+
+    def __repr__(self) -> str:
+        return f"<Run of {self.turn}>"
+
+    def start(self, generate: Generate, loop: asyncio.AbstractEventLoop) -> None:
+        self.task = loop.create_task(self._main(generate))
+        # Not a `finally`: a task that is cancelled before its first step never comes to one.
+        self.task.add_done_callback(self._done)
+
+    def cancel(self) -> None:
+        """Lets the callback hear of its end: in its `await`, or at its `yield`."""
+        if self.task is not None:
+            self.task.cancel()
+
+    def abandon(self) -> None:
+        """The callback did not end in time: nobody waits for it any more, and what it yields next is its last."""
+        logger.warning("the callback of %r has not ended; its session goes on without it", self.turn)
+        self.abandoned = True
+        self.cancel()
+
+    def visit(self, now: float) -> float:
+        self._owner.expired(self)
+        return inf
+
+    def must_pause(self) -> bool:
+        """Whether the reader is too far behind, or other connections have waited long enough."""
+        self._burst += 1
+        log, flusher = self.session.log, self._flusher
+        return log.written > log.brake or self._burst >= LONGEST_BURST or flusher.clock() > flusher.late_after
+
+    async def pause(self) -> None:
+        """Gives the loop back, and waits until the reader has caught up."""
+        self._burst = 0
+        session = self.session
+        await asyncio.sleep(0)
+        while session.log.written > session.log.brake and not self.turn.over:
+            if session.gate is None:
+                session.gate = asyncio.Event()
+            await session.gate.wait()
+
+    async def _main(self, generate: Generate) -> None:
+        turn = self.turn
+        try:
+            await self._answer(generate)
+            turn.complete("completed")
+        except TurnError as exc:
+            turn.fail(exc.code, exc.message, retryable=exc.retryable)
+        except (Exception, asyncio.CancelledError) as exc:
+            # Once the turn is over, a cancellation is what we asked for; before, it came out of the callback.
+            if not (turn.over and isinstance(exc, asyncio.CancelledError)):
+                logger.exception("the callback of %r failed", turn)
+            turn.fail("generation_failed", "the answer could not be generated")
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._owner.ended(self)
+
+    async def _answer(self, generate: Generate) -> None:
+        answer: Any = generate(self.turn)
+        if not hasattr(answer, "__aiter__"):
+            await answer
+            return
+        items = aiter(answer)
+        try:
+            await self._show_all(items)
+        finally:
+            # Nothing is left to close in a generator that has ended by itself.
+            if hasattr(items, "aclose"):
+                await items.aclose()
+
+    async def _show_all(self, items: AsyncIterator[Item]) -> None:
+        turn = self.turn
+        async for item in items:
+            if self.abandoned:
+                return
+            turn.publish(item)
+            if self.must_pause():
+                try:
+                    await self.pause()
+                except asyncio.CancelledError as exc:
+                    await _throw(items, exc)
+
+
+async def _throw(items: Any, exc: asyncio.CancelledError) -> None:
+    """Raises `exc` where the callback is suspended, at its `yield`: it would never hear of it otherwise."""
+    if not hasattr(items, "athrow"):
+        raise exc
+    try:
+        # What it yields in answer is dropped like all that comes after its end.
+        await items.athrow(exc)
+    except StopAsyncIteration:
+        return

@@ -1,0 +1,127 @@
+"""The turns of all sessions: which callback runs, which wait, and how they end from outside.
+
+::
+
+    take ─▶ waiting ─▶ running ─▶ over, by itself: completed or failed
+               │          └─▶ over, from outside: stopped, interrupted, a deadline, a lost session, the server's end
+               └─▶ over, before it began
+
+A turn that is ended from outside is over at once, with its final event; then its callback is cancelled, and the next
+turn waits until that has ended or used up its time.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from ..errors import ClientError
+from .run import Run
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from ..chat.events import Message, Stop
+    from ..chat.session import Session
+    from ..chat.turn import Cause, Turn
+    from ..config import Config
+    from .flow import Flusher
+    from .run import Generate
+    from .sweeper import Sweeper
+
+#: The final event of a turn that is ended from outside: status of its `complete`, or code and message of its `error`.
+_FINAL: dict[Cause, str | tuple[str, str]] = {
+    "stopped": "stopped",
+    "interrupted": "interrupted",
+    "disconnected": "stopped",
+    "timeout": ("turn_timeout", "the answer took too long"),
+    "shutdown": ("server_shutdown", "the server is shutting down"),
+}
+
+
+class Turns:
+    """Begins and ends the turns of a server. `generate` is the application's callback."""
+
+    def __init__(
+        self, generate: Generate, config: Config, loop: asyncio.AbstractEventLoop, sweeper: Sweeper, flusher: Flusher
+    ) -> None:
+        self.runs: set[Run] = set()  # also those whose session goes on without them
+        self._generate = generate
+        self._config = config
+        self._loop = loop
+        self._sweeper = sweeper
+        self._flusher = flusher
+
+    def take(self, session: Session, message: Message) -> None:
+        """Runs the message, or lets it wait. Raises `ClientError` `turn_active` or `queue_full`."""
+        turn = session.take(message)
+        if turn is None:
+            return
+        if self._config.busy == "interrupt":
+            for older in reversed(list(session.unfinished())):
+                if older is not turn:
+                    self._end(session, older, "interrupted")
+        self._begin_next(session)
+
+    def stop(self, session: Session, stop: Stop) -> None:
+        """Ends what it names, or all. Raises `ClientError` `not_active` where there is nothing to end."""
+        turns = [turn for turn in session.unfinished() if _is_meant(turn, stop)]
+        if not turns:
+            raise ClientError("not_active", "there is nothing to stop", ref=stop.id)
+        for turn in reversed(turns):
+            self._end(session, turn, "stopped")
+
+    def end_all(self, session: Session, cause: Cause) -> None:
+        """Ends all that runs or waits in a session, the newest first: none may begin because another ended."""
+        for turn in reversed(list(session.unfinished())):
+            self._end(session, turn, cause)
+
+    def expired(self, run: Run) -> None:
+        if run.turn.over:
+            run.abandon()
+            self._go_on(run.session)
+        else:
+            self._end(run.session, run.turn, "timeout")
+
+    def ended(self, run: Run) -> None:
+        self._sweeper.cancel(run)
+        self.runs.discard(run)
+        if not run.abandoned:
+            self._go_on(run.session)
+
+    def _begin_next(self, session: Session) -> None:
+        turn = session.next_turn()
+        if turn is None:
+            return
+        run = Run(session, turn, self, self._flusher)
+        self.runs.add(run)
+        run.start(self._generate, self._loop)
+        self._limit(run, self._config.turn_timeout)
+
+    def _end(self, session: Session, turn: Turn, cause: Cause) -> None:
+        turn.cause = cause
+        if turn is not session.turn:
+            session.waiting.remove(turn)
+        final = _FINAL[cause]
+        if isinstance(final, str):
+            turn.complete(final)
+        else:
+            turn.fail(*final, retryable=True)
+        run = turn.flow
+        if isinstance(run, Run):
+            run.cancel()
+            self._limit(run, self._config.close_timeout)
+
+    def _limit(self, run: Run, timeout: float) -> None:
+        self._sweeper.schedule(run, self._loop.time() + timeout if timeout else inf)
+
+    def _go_on(self, session: Session) -> None:
+        session.turn = None
+        session.log.seal()
+        self._begin_next(session)
+
+
+def _is_meant(turn: Turn, stop: Stop) -> bool:
+    if stop.turn is None and stop.ref is None:
+        return True
+    return turn.id == stop.turn or (stop.ref is not None and turn.ref == stop.ref)
