@@ -42,27 +42,29 @@ class Flusher:
         self.clock = clock
         self._loop = loop
         self._interval = interval
-        self._last = 0.0
+        self._last = -inf  # when the last flush had ended
         self._marked: list[Pump] = []
         self.late_after = inf
 
     def mark(self, pump: Pump) -> None:
         if not self._marked:
-            wait = self._last + self._interval - self._loop.time()
-            self.late_after = self.clock() + LONGEST_HOLD + max(wait, 0)
-            if wait > 0:
-                self._loop.call_later(wait, self._flush)
-            else:
+            now = self.clock()
+            if now - self._last > self._interval:
+                # Nothing was sent for a while: this is the first event after an idle moment.
+                self.late_after = now + LONGEST_HOLD
                 self._loop.call_soon(self._flush)
+            else:
+                self.late_after = now + self._interval + LONGEST_HOLD
+                self._loop.call_later(self._interval, self._flush)
         self._marked.append(pump)
 
     def _flush(self) -> None:
         marked, self._marked = self._marked, []
-        self._last = self._loop.time()
         self.late_after = inf
         for pump in marked:
             pump.marked = False
             pump.run()
+        self._last = self.clock()
 
 
 class Pump:
@@ -135,26 +137,24 @@ class Pump:
     def run(self) -> None:
         """Writes as long as the gate is open and there is something to write."""
         transport, protocol = self._transport, self._protocol
-        while transport is not None and not self.paused and not transport.is_closing():
-            if not protocol.queued:
-                self._read_log()
-                if not protocol.queued:
-                    break
+        if transport is None:
+            return
+        while not self.paused and (protocol.queued or self._read_log()) and not transport.is_closing():
             data = protocol.data_to_send()
             self._handed += len(data)
             transport.write(data)
-        if self.reading_paused and transport is not None and protocol.queued <= self._config.hard_limit // 2:
+        if self.reading_paused and protocol.queued <= self._config.hard_limit // 2:
             self.reading_paused = False
             transport.resume_reading()
 
-    def _read_log(self) -> None:
+    def _read_log(self) -> bool:
+        """Takes the next events from the log, if there are any."""
         cursor = self._cursor
-        if cursor is None or self._protocol.state is not State.OPEN:
-            return
-        payloads = cursor.read(CHUNK_SIZE)
-        if payloads:
-            self._protocol.send_texts(payloads)
-            self._loosen()
+        if cursor is None or cursor.seq == cursor.log.head or self._protocol.state is not State.OPEN:
+            return False
+        self._protocol.send_texts(cursor.read(CHUNK_SIZE))
+        self._loosen()
+        return True
 
     def _loosen(self) -> None:
         """The cursor has moved: so does the point at which callbacks wait, and those that do may go on."""

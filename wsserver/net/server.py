@@ -14,7 +14,7 @@ from .admission import Opening
 from .dispatch import Conversation, Echo
 from .flow import Flusher
 from .run import check_callback
-from .sweeper import Sweeper
+from .sweeper import TICK, Sweeper
 from .turns import Turns
 
 if TYPE_CHECKING:
@@ -115,7 +115,9 @@ class Server:
     async def _wait_for_callbacks(self) -> None:
         tasks = [run.task for run in self.turns.runs if run.task is not None]
         if tasks:
-            _, pending = await asyncio.wait(tasks, timeout=self.config.close_timeout or None)
+            # Those that use up their time are abandoned by the sweeper, which makes most of them end after all.
+            timeout = self.config.close_timeout
+            _, pending = await asyncio.wait(tasks, timeout=timeout + 2 * TICK if timeout else None)
             for task in pending:
                 logger.warning("a callback has not ended in time and is left behind: %r", task)
 

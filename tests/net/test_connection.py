@@ -1,0 +1,232 @@
+"""The deadlines of a connection, and its back-pressure, with real sockets in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.clock import run_virtually
+from tests.peer import PING, PONG, TEXT, Peer, masked
+from wsserver import Config, Server, Turn
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+async def answer(turn: Turn) -> AsyncIterator[str]:
+    yield f"you said {turn.content}"
+
+
+async def flood(turn: Turn) -> AsyncIterator[str]:
+    while True:
+        yield "x" * 1000
+
+
+class TestHeartbeat:
+    """protocol.md, Heartbeat."""
+
+    def test_pings_come_every_interval_the_first_at_a_random_point(self) -> None:
+        async def main() -> list[float]:
+            firsts = []
+            async with Server(answer, Config(port=0, ping_interval=20)) as server:
+                for _ in range(8):
+                    async with Peer.connect(server.urls[0]) as peer:
+                        loop = asyncio.get_running_loop()
+                        opened, times = loop.time(), []
+                        for _ in range(3):
+                            assert await peer.frame() == (0x80 | PING, b"")
+                            times.append(loop.time() - opened)
+                            await peer.write(masked(PONG))
+                        assert times[1] - times[0] == pytest.approx(20, abs=0.5)
+                        assert times[2] - times[1] == pytest.approx(20, abs=0.5)
+                        firsts.append(times[0])
+            return firsts
+
+        firsts = run_virtually(main())
+        assert all(0 <= first <= 20.5 for first in firsts)
+        assert max(firsts) - min(firsts) > 2, "connections beat together"
+
+    def test_without_a_sign_of_life_the_connection_ends_with_4001(self) -> None:
+        async def main() -> tuple[float, tuple[int, str]]:
+            loop = asyncio.get_running_loop()
+            async with Server(answer, Config(port=0, ping_interval=20, ping_timeout=10)) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    opened = loop.time()
+                    code = await peer.closed()
+                    silence = loop.time() - opened
+                    await peer.gone()
+                    assert len(server.sockets) == 0
+                    return silence, code
+
+        silence, code = run_virtually(main())
+        assert code == (4001, "no pong")
+        assert silence == pytest.approx(30, abs=0.5)
+
+    def test_any_byte_is_a_sign_of_life(self) -> None:
+        async def main() -> None:
+            async with Server(answer, Config(port=0, ping_interval=20, ping_timeout=10)) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    message = masked(TEXT, b'{"content":"slow"}')
+                    for byte in message:
+                        await asyncio.sleep(25)
+                        await peer.write(bytes([byte]))
+                    assert (await peer.turn())[-1]["data"]["status"] == "completed"
+
+        run_virtually(main())
+
+    def test_an_interval_of_0_sends_no_pings_and_waits_for_ever(self) -> None:
+        async def main() -> None:
+            async with Server(answer, Config(port=0, ping_interval=0)) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    await asyncio.sleep(500)
+                    await peer.ask("hello")
+                    assert (await peer.event())["event"] == "start"
+
+        run_virtually(main())
+
+
+def small_receive_buffer(peer: Peer) -> None:
+    peer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+
+class TestSlowReader:
+    """Decision 5: the callback waits, and who takes nothing for `write_timeout` is cut."""
+
+    def test_a_reader_that_takes_nothing_is_cut(self) -> None:
+        async def main() -> float:
+            config = Config(port=0, write_timeout=30, close_timeout=5, ping_interval=0)
+            async with Server(flood, config) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+                    await peer.ask("go")
+                    loop = asyncio.get_running_loop()
+                    began = loop.time()
+                    await server.sockets.emptied()
+                    return loop.time() - began
+
+        assert run_virtually(main()) == pytest.approx(35, abs=5)
+
+    def test_a_reader_that_takes_a_little_is_kept(self) -> None:
+        async def main() -> None:
+            config = Config(port=0, write_timeout=30, ping_interval=20, ping_timeout=10)
+            async with Server(flood, config) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    await peer.ask("go")
+                    transport = peer.writer.transport
+                    for _ in range(4):
+                        transport.pause_reading()  # type: ignore[attr-defined]
+                        await asyncio.sleep(15)
+                        transport.resume_reading()  # type: ignore[attr-defined]
+                        await peer.reader.readexactly(1_000_000)
+                    assert len(server.sockets) == 1
+
+        run_virtually(main())
+
+    def test_the_callback_waits_for_its_reader(self) -> None:
+        shown = 0
+
+        async def count(turn: Turn) -> AsyncIterator[str]:
+            nonlocal shown
+            for shown in range(10_000_000):  # noqa: B007
+                yield "x" * 1000
+
+        async def main() -> None:
+            async with Server(count, Config(port=0, ping_interval=0, write_timeout=0)) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+                    await peer.ask("go")
+                    await asyncio.sleep(60)
+                    before = shown
+                    await asyncio.sleep(60)
+                    assert shown == before < 5_000
+                    peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
+                    await peer.reader.readexactly(10_000_000)
+                    assert shown > before + 1000
+
+        run_virtually(main())
+
+
+class TestHardLimit:
+    def test_who_pings_and_reads_no_pongs_is_no_longer_read(self) -> None:
+        async def main() -> None:
+            config = Config(port=0, ping_interval=0, write_timeout=0, soft_limit=10_000, hard_limit=100_000)
+            async with Server(answer, config) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+                    pings = masked(PING, b"p" * 125) * 500
+                    for _ in range(500):
+                        peer.writer.write(pings)
+                    await asyncio.sleep(60)
+                    [connection] = server.sockets
+                    assert connection.pump.reading_paused  # type: ignore[attr-defined]
+                    assert connection.protocol.queued < 100_000 + 2 * 2**18  # type: ignore[attr-defined]
+                    peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
+                    for _ in range(500 * 500):
+                        assert await peer.frame() == (0x80 | PONG, b"p" * 125)
+                    assert not connection.pump.reading_paused  # type: ignore[attr-defined]
+
+        run_virtually(main())
+
+
+class TestClosing:
+    """RFC 6455, section 7."""
+
+    def test_the_peers_close_is_answered_and_the_server_ends_tcp_first(self) -> None:
+        async def main() -> None:
+            async with Server(answer, Config(port=0)) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    await peer.write(masked(0x8, b"\x03\xe8bye"))
+                    assert await peer.closed() == (1000, "")
+                    assert await peer.gone() == b""
+                    await server.sockets.emptied()
+
+        run_virtually(main())
+
+    def test_a_peer_that_does_not_end_tcp_is_aborted(self) -> None:
+        async def main() -> float:
+            loop = asyncio.get_running_loop()
+            async with Server(answer, Config(port=0, close_timeout=5)) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    await peer.write(masked(0x2, b"binary"))
+                    assert await peer.closed() == (1003, "only text is understood here")
+                    began = loop.time()
+                    await server.sockets.emptied()
+                    return loop.time() - began
+
+        assert run_virtually(main()) == pytest.approx(5, abs=0.5)
+
+    def test_data_behind_a_failure_is_discarded(self) -> None:
+        async def main() -> None:
+            async with Server(answer, Config(port=0)) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    await peer.write(b"\xff\xff" + masked(TEXT, b'{"content":"hi"}') * 100)
+                    assert (await peer.closed())[0] == 1002
+                    assert await peer.gone() == b""
+
+        run_virtually(main())
+
+    def test_an_eof_without_a_close_ends_the_connection(self) -> None:
+        async def main() -> None:
+            async with Server(answer, Config(port=0)) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    peer.writer.write_eof()
+                    await server.sockets.emptied()
+
+        run_virtually(main())
+
+
+def test_an_error_of_ours_ends_the_connection_with_1011(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with Server(answer, Config(port=0)) as server:
+            monkeypatch.setattr(server.conversation, "_table", {})
+            async with Peer.connect(server.urls[0]) as peer:
+                await peer.ask("hello")
+                assert (await peer.closed())[0] == 1011
+
+    run_virtually(main())
+    assert "could not be handled" in caplog.text

@@ -1,0 +1,109 @@
+"""The one timer: visits come not before their deadline and at most one tick after it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from math import inf
+from typing import TYPE_CHECKING
+
+from tests.clock import run_virtually
+from wsserver.net.sweeper import TICK, Sweeper
+
+if TYPE_CHECKING:
+    import pytest
+
+
+class Item:
+    """Notes its visits; `next` are the deadlines it answers with."""
+
+    def __init__(self, *next_due: float) -> None:
+        self.due = inf
+        self.visits: list[float] = []
+        self._next = list(next_due)
+
+    def visit(self, now: float) -> float:
+        self.visits.append(now)
+        return self._next.pop(0) if self._next else inf
+
+
+def test_a_visit_comes_within_a_tick_of_its_deadline() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        sweeper = Sweeper(loop)
+        sweeper.start()
+        items = {due: Item() for due in (0.0, 0.1, TICK, 1.0, 1.01, 7.3)}
+        for due, item in items.items():
+            sweeper.schedule(item, due)
+        await asyncio.sleep(10)
+        for due, item in items.items():
+            [visited] = item.visits
+            assert due <= visited <= due + TICK + 0.01 or due == 0.0
+        sweeper.stop()
+
+    run_virtually(main())
+
+
+def test_only_the_newest_plan_counts() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        sweeper = Sweeper(loop)
+        sweeper.start()
+        earlier, later, cancelled = Item(), Item(), Item()
+        sweeper.schedule(earlier, 5)
+        sweeper.schedule(earlier, 2)
+        sweeper.schedule(later, 2)
+        sweeper.schedule(later, 5)
+        sweeper.schedule(cancelled, 2)
+        sweeper.cancel(cancelled)
+        await asyncio.sleep(10)
+        assert [int(now) for now in earlier.visits] == [2]
+        assert [int(now) for now in later.visits] == [5]
+        assert cancelled.visits == []
+        assert len(sweeper) == 0
+        sweeper.stop()
+
+    run_virtually(main())
+
+
+def test_a_visit_says_when_the_next_one_is_due() -> None:
+    async def main() -> None:
+        sweeper = Sweeper(asyncio.get_running_loop())
+        sweeper.start()
+        item = Item(2, 3)
+        sweeper.schedule(item, 1)
+        await asyncio.sleep(10)
+        assert [round(now) for now in item.visits] == [1, 2, 3]
+        sweeper.stop()
+
+    run_virtually(main())
+
+
+def test_a_visit_that_fails_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Item):
+        def visit(self, now: float) -> float:
+            raise RuntimeError("oops")
+
+    sweeper = Sweeper(asyncio.new_event_loop())
+    failing, item = Failing(), Item()
+    sweeper.schedule(failing, 1)
+    sweeper.schedule(item, 1)
+    with caplog.at_level(logging.ERROR):
+        sweeper.sweep(2)
+    assert item.visits == [2]
+    assert "oops" in caplog.text
+    sweeper._loop.close()
+
+
+def test_a_clock_that_jumped_loses_no_visit() -> None:
+    sweeper = Sweeper(asyncio.new_event_loop())
+    items = [Item() for _ in range(10)]
+    for number, item in enumerate(items):
+        sweeper.schedule(item, number * 100)
+    sweeper.sweep(10_000)
+    assert [item.visits for item in items] == [[10_000]] * 10
+    late = Item()
+    sweeper.schedule(late, 5)  # long past: the next sweep has it
+    sweeper.sweep(10_000 + TICK)
+    assert len(late.visits) == 1
+    sweeper._loop.close()
