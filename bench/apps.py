@@ -1,0 +1,18 @@
+"""The applications our server runs while it is measured."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from bench.work import TOKEN, TOKENS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+async def generate(turn: Any) -> AsyncIterator[str]:
+    """Answer any message with `TOKENS` tokens, giving the loop back after each, as a model's stream would."""
+    for _ in range(TOKENS):
+        yield TOKEN
+        await asyncio.sleep(0)

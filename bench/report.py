@@ -1,0 +1,136 @@
+"""From samples to a table for people and a JSON file for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from bench import loops
+from bench.jobs import WAITED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.compare import Outcome, Plan
+
+#: Where results go; not under version control.
+RESULTS = Path(__file__).resolve().parent / "results"
+
+#: Percent of the time: from here on a server was kept from its core, or the load was short of its own.
+_BUSY, _FULL = 5.0, 95.0
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and extremes over the rounds."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(median(values), min(values), max(values))
+
+    def show(self, form: str) -> str:
+        """`9.81 (9.75–9.90)`."""
+        return f"{self.median:{form}} ({self.low:{form}}–{self.high:{form}})"
+
+
+def base_of(outcome: Outcome) -> str:
+    """Whom the others are compared with: ours, or the first."""
+    return "ours" if "ours" in outcome.samples else next(iter(outcome.samples))
+
+
+def figures(outcome: Outcome, peer: str, key: str) -> Spread:
+    """One figure of one peer."""
+    return Spread.of([sample[key] for sample in outcome.samples[peer]])
+
+
+def ratios(outcome: Outcome, peer: str, key: str) -> Spread | None:
+    """The figure over the base's figure of the same round; None where a round's base is not above 0."""
+    pairs = list(zip(outcome.samples[peer], outcome.samples[base_of(outcome)], strict=True))
+    if any(base[key] <= 0 for _, base in pairs):
+        return None
+    return Spread.of([sample[key] / base[key] for sample, base in pairs])
+
+
+def table(outcome: Outcome) -> str:
+    """A heading and a row for each peer: median (min–max), then ratios to the base, round by round."""
+    job, base = outcome.job, base_of(outcome)
+    compared = [column for column in job.columns if column.compared]
+    head = ["peer", *(column.title for column in job.columns), *(f"{c.title} ÷ {base}" for c in compared)]
+    rows = [head]
+    for peer in outcome.samples:
+        row = [peer, *(figures(outcome, peer, column.key).show(column.form) for column in job.columns)]
+        for column in compared:
+            ratio = ratios(outcome, peer, column.key)
+            row.append("1" if peer == base else ratio.show(".2f") if ratio else "–")
+        rows.append(row)
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    count = len(outcome.samples[base])
+    title = (
+        f"{job.name}: {job.about}; {outcome.connections} connections, {count} rounds in turns, median (min–max), "
+        f"CPU as told by {outcome.meter}"
+    )
+    return "\n".join([title, *lines, *_warnings(outcome)]) + "\n"
+
+
+def _warnings(outcome: Outcome) -> list[str]:
+    """What makes the figures worth less."""
+    lines = []
+    for peer in outcome.samples:
+        if (waited := figures(outcome, peer, WAITED).median) > _BUSY:
+            lines.append(f"! {peer} waited for its core {waited:.0f} % of the time: other programs were running")
+        if (load := figures(outcome, peer, "load").median) > _FULL:
+            lines.append(f"! {peer}: the load took {load:.0f} % of its own core and may be what was measured")
+    return lines
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on, without names of hosts or places."""
+    return {
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "loop": loops.name(),
+    }
+
+
+def document(outcome: Outcome, plan: Plan, when: datetime) -> dict[str, Any]:
+    """All that was measured, with its summary."""
+    keys = next(iter(outcome.samples.values()))[0].keys()
+    return {
+        "job": outcome.job.name,
+        "when": when.isoformat(timespec="seconds"),
+        "machine": machine(),
+        "plan": asdict(plan) | {"connections": outcome.connections},
+        "meter": outcome.meter,
+        "base": base_of(outcome),
+        "samples": outcome.samples,
+        "median": {peer: {key: figures(outcome, peer, key).median for key in keys} for peer in outcome.samples},
+        "ratio": {
+            peer: {
+                column.key: asdict(ratio) if (ratio := ratios(outcome, peer, column.key)) else None
+                for column in outcome.job.columns
+                if column.compared
+            }
+            for peer in outcome.samples
+        },
+    }
+
+
+def save(outcome: Outcome, plan: Plan, directory: Path) -> Path:
+    """Write the document and return where it is."""
+    when = datetime.now(UTC)
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{when:%Y%m%dT%H%M%SZ}-{outcome.job.name}.json"
+    path.write_text(json.dumps(document(outcome, plan, when), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
