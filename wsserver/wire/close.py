@@ -50,8 +50,11 @@ def may_travel(code: int) -> bool:
 
 
 def encode_close(code: int, reason: str = "") -> bytes:
-    """The payload of a Close frame: the code and at most 123 bytes of UTF-8, cut between characters."""
-    if code == CloseCode.NO_STATUS:
+    """The payload of a Close frame: the code and at most 123 bytes of UTF-8, cut between characters.
+
+    Empty for a code that may not travel: all that is left to say is that there is no status.
+    """
+    if not may_travel(code):
         return b""
     text = reason.encode()[:123].decode(errors="ignore").encode()
     return code.to_bytes(2, "big") + text

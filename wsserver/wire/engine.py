@@ -17,8 +17,8 @@ from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, RsvBits
 
 from ..errors import ProtocolError
-from .close import CloseCode, decode_close, encode_close
-from .deflate import MIN_COMPRESSED_SIZE
+from .close import CloseCode, encode_close
+from .deflate import INVALID_DATA, MIN_COMPRESSED_SIZE
 from .frames import BINARY, CLOSE, PING, PONG, TEXT, Frame
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .deflate import Deflate
 
 #: The engine is fed in pieces of this size: what it copies on the way stays small beside the message.
-FEED_SIZE = 2**14
+FEED_SIZE = 2**12
 
 #: What a compressed message may be longer than its content: 5 bytes for each stored block of incompressible data.
 _STORED_BLOCK = 2**12
@@ -57,7 +57,7 @@ class _Message:
             try:
                 self.decoder.decode(piece, final)
             except UnicodeDecodeError as exc:
-                raise ProtocolError(CloseCode.INVALID_PAYLOAD, "text is not UTF-8") from exc
+                raise ProtocolError(CloseCode.INVALID_PAYLOAD, INVALID_DATA) from exc
         self._tail += piece
         if len(self._tail) >= FEED_SIZE:
             self._pieces.append(bytes(self._tail))
@@ -71,6 +71,7 @@ class _Watch(Extension):
     """Sees what wsproto does with each frame. `error` tells what it refused, and why."""
 
     name = "watch"
+    offer = Extension.enabled  # no: only wsproto's own handshake, which is not ours, would ask
 
     def __init__(self, limit: int, deflate: Deflate | None) -> None:
         self.deflate = deflate
@@ -85,9 +86,6 @@ class _Watch(Extension):
 
     def enabled(self) -> bool:
         return True
-
-    def offer(self) -> bool:
-        return False
 
     def _refuse(self, error: ProtocolError) -> CloseReason:
         self.error = error
@@ -144,13 +142,14 @@ class _Watch(Extension):
             message.append(b"", final=True)
         except ProtocolError as exc:
             return self._refuse(exc)
-        self.finished, self.message = message, None
+        self.finished, self.message, self._frame_message = message, None, None
         return None
 
     def frame_outbound(
         self, proto: FrameDecoder | FrameProtocol, opcode: WsprotoOpcode, rsv: RsvBits, data: bytes, fin: bool
     ) -> tuple[RsvBits, bytes]:
-        if self.deflate is None or opcode.iscontrol() or len(data) < MIN_COMPRESSED_SIZE:
+        # No control frame is so long.
+        if self.deflate is None or len(data) < MIN_COMPRESSED_SIZE:
             return rsv, data
         return RsvBits(True, False, False), self.deflate.compress(data)
 
@@ -211,15 +210,17 @@ class Engine:
         if isinstance(event, Pong):
             return Frame(PONG, bytes(event.payload))
         assert isinstance(event, CloseConnection)
-        if self._connection.state is ConnectionState.OPEN:
+        if self._connection.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
             # No Close frame came: this is how wsproto tells that it cannot go on.
             raise self._watch.error or ProtocolError(event.code, event.reason or "")
         return Frame(CLOSE, encode_close(event.code, event.reason or ""))
 
 
 def _close_event(payload: bytes) -> CloseConnection:
-    code, reason = decode_close(payload) or (CloseCode.NO_STATUS, "")
-    return CloseConnection(code, reason)
+    if not payload:
+        # wsproto knows this code by identity; any other that may not travel it replaces by 1000.
+        return CloseConnection(CloseReason.NO_STATUS_RCVD)
+    return CloseConnection(int.from_bytes(payload[:2], "big"), payload[2:].decode())
 
 
 _OUTGOING: dict[int, Callable[[bytes], Event]] = {

@@ -86,7 +86,7 @@ class RequestReader:
             if event is h11.NEED_DATA:
                 return None
             if isinstance(event, h11.Request) and event.method == b"GET":
-                self._end_of_request()
+                self._end_of_request(event)
         except h11.RemoteProtocolError as exc:
             # What the peer sent may stand in the text of the exception: it is not sent back.
             status = 431 if exc.error_status_hint == 431 else 400
@@ -98,9 +98,10 @@ class RequestReader:
             raise HandshakeError(431, "request headers too large")
         return _request(event)
 
-    def _end_of_request(self) -> None:
+    def _end_of_request(self, request: h11.Request) -> None:
         # A body would be taken for frames, or frames for a body: none is allowed, not even an empty chunked one.
-        if not isinstance(self._connection.next_event(), h11.EndOfMessage):
+        chunked = any(name == b"transfer-encoding" for name, _ in request.headers)
+        if chunked or not isinstance(self._connection.next_event(), h11.EndOfMessage):
             raise HandshakeError(400, "a request for this server has no body")
 
 
@@ -148,7 +149,7 @@ def parse_upgrade(request: Request) -> Upgrade:
 
 def _is_key(key: str) -> bool:
     try:
-        return len(key) == 24 and len(b64decode(key, validate=True)) == 16
+        return len(b64decode(key, validate=True)) == 16
     except (binascii.Error, ValueError):
         return False
 

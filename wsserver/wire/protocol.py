@@ -66,12 +66,13 @@ class Protocol:
         self.state = State.OPEN
         self.close_code: int = CloseCode.ABNORMAL  # the peer's, or ours where we failed the connection
         self.close_reason = ""
-        self.queued = len(opening)  # bytes waiting for `data_to_send`
+        self.queued = 0  # bytes waiting for `data_to_send`
         self._limit = limit
         self._lanes = lanes
         self._deflate = Deflate(deflate, limit) if deflate else None
         self._engine: Engine | None = None
-        self._outgoing: list[bytes | memoryview] = [opening]
+        self._outgoing: list[bytes | memoryview] = []
+        self._queue(opening)
 
     def receive_data(self, data: bytes) -> Iterator[Frame]:
         """The messages that `data` completes, as TEXT and BINARY frames, read as far as they are asked for.
@@ -137,8 +138,9 @@ class Protocol:
         return data
 
     def _queue(self, data: bytes) -> None:
-        self._outgoing.append(data)
-        self.queued += len(data)
+        if data:
+            self._outgoing.append(data)
+            self.queued += len(data)
 
     def _encode(self, opcode: int, payload: bytes) -> bytes:
         if not self._lanes:
