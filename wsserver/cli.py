@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return chat(options.url)
         serve(options.app, config_from(vars(options), os.environ))
     except ConfigError as exc:
-        sys.stderr.write(f"{PROGRAM}: {exc}\n")
+        # One line, also where the text quotes an exception that has several.
+        sys.stderr.write(f"{PROGRAM}: {' '.join(str(exc).split())}\n")
         return 2
     return 0
 
@@ -62,12 +63,13 @@ def load(app: str) -> Any:
     sys.path.insert(0, os.getcwd())
     try:
         found: Any = importlib.import_module(module_name)
+    except (Exception, SystemExit) as exc:
+        raise ConfigError(f"{app!r} cannot be imported: {type(exc).__name__}: {exc}") from exc
+    try:
         for name in attribute.split("."):
             found = getattr(found, name)
     except AttributeError as exc:
         raise ConfigError(f"{app!r} cannot be served: the module {module_name!r} has no {attribute!r}") from exc
-    except Exception as exc:
-        raise ConfigError(f"{app!r} cannot be imported: {type(exc).__name__}: {exc}") from exc
     return found
 
 
@@ -75,10 +77,12 @@ def config_from(options: Mapping[str, Any], environment: Mapping[str, str]) -> C
     """The settings: a flag counts before its variable, a variable before the default."""
     values = {}
     for setting in fields(Config):
-        if options.get(setting.name) is not None:
-            values[setting.name] = options[setting.name]
-        elif variable(setting.name) in environment:
-            values[setting.name] = _parse(setting, environment[variable(setting.name)], variable(setting.name))
+        where, text = flag(setting.name), options.get(setting.name)
+        if text is None:
+            where = variable(setting.name)
+            text = environment.get(where)
+        if text is not None:
+            values[setting.name] = _parse(setting, text, where)
     return Config(**values)
 
 
@@ -125,12 +129,11 @@ def _parser() -> argparse.ArgumentParser:
 def _add_flag(parser: argparse.ArgumentParser, setting: Field[Any]) -> None:
     text = setting.metadata["help"]
     if type(setting.default) is bool:
-        parser.add_argument(flag(setting.name), action="store_true", default=None, help=text)
+        parser.add_argument(flag(setting.name), action="store_const", const="true", help=text)
         return
     zero = f", 0: {setting.metadata['zero']}" if setting.metadata["zero"] else ""
     parser.add_argument(
         flag(setting.name),
-        type=lambda value: _parse(setting, value, flag(setting.name)),
         choices=setting.metadata["choices"] or None,
         metavar=None if setting.metadata["choices"] else type(setting.default).__name__.upper(),
         help=f"{text} (default {setting.default}{zero})",

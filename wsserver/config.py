@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .errors import ConfigError
@@ -101,8 +102,10 @@ def _check(setting: Field[Any], value: Any) -> None:
         if not value:
             raise ConfigError(f"{name} must not be empty: {metadata['help']}")
     elif kind is not bool:
-        # `not >=` and not `<`: NaN fails every comparison.
-        if not value >= 0:
+        # NaN fails every comparison.
+        if not value < inf:
+            raise ConfigError(f"{name} must be a finite number, not {value}")
+        if value < 0:
             raise ConfigError(f"{name} must not be negative, but is {value}")
         if value == 0 and metadata["zero"] is None:
             raise ConfigError(f"{name} must be more than 0")

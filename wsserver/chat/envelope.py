@@ -1,7 +1,9 @@
 """Events ↔ JSON: the only place that knows how an envelope is written (orjson only here).
 
 Everything is made as bytes, once. A token, the event that counts, is not a dict that is dumped: its envelope is a
-template of the turn, into which the JSON of the text and its `seq` are set.
+template of the turn, into which the JSON of the text, without its quotes, and its `seq` are set.
+
+What orjson returns may keep the 4 KiB of memory that it was written into. Nothing here is kept before it was copied.
 """
 
 from __future__ import annotations
@@ -32,24 +34,22 @@ def encode_event(
     if seq is not None:
         envelope["seq"] = seq
     try:
-        return orjson.dumps(envelope)
+        return b"".join((orjson.dumps(envelope), b""))
     except orjson.JSONEncodeError as exc:
         raise TypeError(f"the data of the event {event!r} cannot be written as JSON: {exc}") from exc
 
 
 def token_template(session_id: str, turn: int) -> bytes:
-    """The envelope of a turn's tokens: `template % (value, seq)`, `value` being JSON."""
-    return b'{"event":"token","data":{"value":%%b},"session_id":"%b","turn":%d,"seq":%%d}' % (session_id.encode(), turn)
+    """The envelope of a turn's tokens: `template % (value, seq)`, `value` being JSON without its quotes."""
+    return b'{"event":"token","data":{"value":"%%b"},"session_id":"%b","turn":%d,"seq":%%d}' % (
+        session_id.encode(),
+        turn,
+    )
 
 
 def merged_template(template: bytes) -> bytes:
     """The envelope of several tokens merged into one: `% (value, from_seq, seq)`."""
-    return template.replace(b"%b}", b'%b,"from_seq":%d}', 1)
-
-
-def merge_values(values: list[bytes]) -> bytes:
-    """The JSON of the strings put together, made from the JSON of each."""
-    return b'"%b"' % b"".join([value[1:-1] for value in values])
+    return template.replace(b'%b"}', b'%b","from_seq":%d}', 1)
 
 
 def decode_event(payload: bytes) -> events.ClientEvent:
@@ -69,7 +69,7 @@ def decode_event(payload: bytes) -> events.ClientEvent:
     if parse is None:
         raise _bad(f"event must be one of {', '.join(_CLIENT_EVENTS)}", ref)
     if name == "ping":
-        return events.Ping(data, ref)
+        return events.Ping(_returnable(data, ref), ref)
     if data is None:
         data = {}
     if not isinstance(data, dict):
@@ -85,7 +85,17 @@ def _message(data: dict[str, Any], ref: str | None) -> events.Message:
     content = data.get("content")
     if content is None or content in ("", [], {}):
         raise _bad("content must not be empty", ref)
-    return events.Message(content, ref)
+    return events.Message(_returnable(content, ref), ref)
+
+
+def _returnable(value: Any, ref: str | None) -> Any:
+    """The same value, if it can be sent back: orjson reads what is nested four times as deep as what it writes."""
+    if not isinstance(value, str):
+        try:
+            encode_event("history", {"items": [{"content": value}]}, "")
+        except TypeError as exc:
+            raise _bad("the message is nested too deeply", ref) from exc
+    return value
 
 
 def _stop(data: dict[str, Any], ref: str | None) -> events.Stop:

@@ -34,6 +34,10 @@ class Token:
 
     value: str
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.value, str):
+            raise TypeError(f"a token is text, not {type(self.value).__name__}")
+
     def data(self) -> dict[str, Any]:
         return {"value": self.value}
 

@@ -1,9 +1,9 @@
 """The bounded log of a session, and cursors into it.
 
 Every logged event has a `seq`: 1, 2, 3 … without gaps. The log is a list of blocks: a `Run` of adjacent tokens of one
-turn, or one other event as its JSON. A token is kept as the JSON of its text only, and gets its envelope when it is
-read; a run that has ended is sealed into one piece of text with the ends of its tokens. So a finished turn of 256
-short tokens costs some 3 KiB and not the 50 KiB of its frames.
+turn, or one other event as its JSON. A token is kept as the JSON of its text only, without the quotes, and gets its
+envelope when it is read; a run that has ended is sealed into one piece of text with the lengths of its tokens. So a
+finished turn of 256 short tokens costs some 2 KiB and not the 50 KiB of its frames.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from . import envelope
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Events are merged only for a reader that is further behind than this, in bytes.
-MERGE_ABOVE = 2**16
+#: Tokens are merged only for a reader that is further behind than this, in bytes: twice the default at which a callback
+#: waits, so that a reader who keeps up with its callback sees every token by itself.
+MERGE_ABOVE = 2**17
 
 #: A run is sealed when it has grown to this many bytes, so that old tokens of a long turn can be dropped.
 _RUN_SIZE = 2**16
@@ -34,34 +35,39 @@ _EMPTY: list[Run | bytes] = []
 class Run:
     """Adjacent tokens of one turn, the first of them with number `first`."""
 
-    __slots__ = ("_ends", "_text", "first", "template", "values")
+    __slots__ = ("_lengths", "_text", "first", "template", "values")
 
     def __init__(self, first: int, template: bytes) -> None:
         self.first = first
         self.template = template
-        self.values: list[bytes] = []  # the JSON of each token, until the run is sealed
+        self.values: list[bytes] = []  # the JSON of each token without quotes, until sealed
         self._text = b""
-        self._ends: array[int] | None = None
+        self._lengths: bytes | array[int] | None = None
 
     def __len__(self) -> int:
-        return len(self.values) if self._ends is None else len(self._ends) - 1
+        return len(self.values if self._lengths is None else self._lengths)
 
     @property
     def size(self) -> int:
         """What it takes in memory once it is sealed, in bytes."""
-        return BLOCK_OVERHEAD + len(self._text) + (self._ends.itemsize * len(self._ends) if self._ends else 0)
+        lengths = self._lengths or b""
+        return BLOCK_OVERHEAD + len(self._text) + len(lengths) * (1 if isinstance(lengths, bytes) else lengths.itemsize)
 
     def seal(self) -> None:
         self._text = b"".join(self.values)
-        self._ends = array("I", accumulate(map(len, self.values), initial=0))
+        try:
+            self._lengths = bytes(map(len, self.values))
+        except ValueError:  # a token of more than 255 bytes
+            self._lengths = array("I", map(len, self.values))
         self.values = []
 
     def since(self, seq: int) -> list[bytes]:
-        """The JSON of the tokens after number `seq`."""
+        """The JSON of the tokens after number `seq`, without quotes."""
         skip = max(0, seq + 1 - self.first)
-        if self._ends is None:
+        if self._lengths is None:
             return self.values[skip:]
-        return [self._text[start:end] for start, end in pairwise(self._ends[skip:])]
+        ends = accumulate(self._lengths[skip:], initial=sum(self._lengths[:skip]))
+        return [self._text[start:end] for start, end in pairwise(ends)]
 
 
 class Log:
@@ -71,7 +77,7 @@ class Log:
     is not above `brake`, the callback need not wait for its reader.
     """
 
-    __slots__ = ("_blocks", "_run", "_seal_at", "_size", "brake", "head", "limit", "start", "written")
+    __slots__ = ("_blocks", "_run", "_seal_at", "brake", "head", "limit", "size", "start", "written")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -79,13 +85,13 @@ class Log:
         self.start = 0  # seq before the first event that is still held
         self.written = 0
         self.brake = 0
-        self._size = 0
+        self.size = 0  # what the finished blocks take in memory, in bytes
         self._seal_at = 0
         self._blocks: list[Run | bytes] = _EMPTY
         self._run: Run | None = None
 
     def append_token(self, template: bytes, value: bytes) -> None:
-        """A token as the JSON of its text, in the envelope of its turn."""
+        """A token as the JSON of its text without the quotes, in the envelope of its turn."""
         run = self._run
         if run is None or run.template is not template or self.written > self._seal_at:
             run = self._begin_run(template)
@@ -97,7 +103,7 @@ class Log:
         """Any other event as JSON; its `seq` must be `head + 1`."""
         self.seal()
         self._add(payload)
-        self._size += _size(payload)
+        self.size += _size(payload)
         self.head += 1
         self.written += len(payload)
 
@@ -105,20 +111,21 @@ class Log:
         """Ends the run that still grows and makes it compact."""
         if self._run is not None:
             self._run.seal()
-            self._size += self._run.size
+            self.size += self._run.size
             self._run = None
 
     def trim(self, seq: int) -> None:
         """Drops the oldest blocks while the log is over its limit, but none with an event after `seq`."""
         blocks = self._blocks
         count = 0
-        while self._size > self.limit and blocks[count] is not self._run:
+        # The run that still grows has no size yet: before it is reached nothing is left that could be over the limit.
+        while self.size > self.limit:
             block = blocks[count]
             last = self.start + _length(block)
             if last > seq:
                 break
             self.start = last
-            self._size -= _size(block)
+            self.size -= _size(block)
             count += 1
         if count:
             del blocks[:count]
@@ -211,5 +218,5 @@ class Cursor:
                 break
         self.seq += len(values)
         if merge and len(values) > 1:
-            return [envelope.merged_template(run.template) % (envelope.merge_values(values), first, self.seq)]
+            return [envelope.merged_template(run.template) % (b"".join(values), first, self.seq)]
         return [run.template % value for value in zip(values, count(first))]

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ..config import Config
     from .events import Message
 
+#: What an entry of the history costs beside its content, roughly, in bytes: in memory, and on its way to a client.
+ENTRY_OVERHEAD = 256
+
 #: How many ids of messages a session remembers, to know one that is sent again.
 REMEMBERED_IDS = 256
 
@@ -170,7 +173,9 @@ class Session:
         elif before > self._config.max_queue:
             raise ClientError("queue_full", "too many messages wait", retryable=True, ref=message.id)
         self._last_turn += 1
-        turn = Turn(self, self._last_turn, message.content, message.id, self._config.max_history)
+        # The longest answer still fits into the history, quotes and all.
+        max_text = self._config.max_history - ENTRY_OVERHEAD - 2
+        turn = Turn(self, self._last_turn, message.content, message.id, max_text)
         if self.waiting is _NONE_WAITING:
             self.waiting = deque()
         self.waiting.append(turn)
@@ -204,7 +209,7 @@ class Session:
 
     def remember(self, turn: int, role: str, content: Any, status: str, truncated: bool = False) -> None:
         """Adds to the history; what is oldest goes where it grows beyond its limit."""
-        size = len(envelope.encode_value(content))
+        size = len(envelope.encode_value(content)) + ENTRY_OVERHEAD
         if self._history is None:
             self._history = []
         self._history.append(Said(turn, role, content, status, truncated, size))

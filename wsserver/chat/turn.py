@@ -59,11 +59,11 @@ class Turn:
     """
 
     __slots__ = (
+        "_max_text",
         "_parts",
         "_room",
         "_session",
         "_template",
-        "_truncated",
         "cause",
         "content",
         "flow",
@@ -84,8 +84,8 @@ class Turn:
         self._session = session
         self._template = envelope.token_template(session.id, number)
         self._parts: list[str] = []
-        self._room = max_text
-        self._truncated = False
+        self._max_text = max_text
+        self._room = max_text  # bytes of text that the history may still take; below 0 some was left out
 
     def __repr__(self) -> str:
         return f"<Turn {self.id} of {self._session.id}{' over' if self.over else ''}>"
@@ -128,12 +128,14 @@ class Turn:
         if self.over:
             return
         session = self._session
-        if type(item) is str or isinstance(item, Token):
-            text = item if type(item) is str else item.value  # type: ignore[union-attr]
+        if isinstance(item, str) or isinstance(item, Token):
+            text = item if isinstance(item, str) else item.value
             if text:
-                value = envelope.encode_value(text)
+                value = envelope.encode_value(text)[1:-1]
                 session.log.append_token(self._template, value)
-                self._remember(text, len(value))
+                self._room -= len(value)
+                if self._room >= 0:
+                    self._parts.append(text)
                 if session.reader is not None:
                     session.reader.wake()
         elif isinstance(item, Tool | Source | Custom):
@@ -143,7 +145,7 @@ class Turn:
         elif isinstance(item, Reset):
             session.publish(item.event, item.data(), self.id)
             if item.channel == "answer":
-                self._parts.clear()
+                self._forget()
         else:
             raise TypeError(
                 f"a turn shows str, Token, Tool, Source, Status, Reset or Custom, not {type(item).__name__}"
@@ -154,11 +156,18 @@ class Turn:
         data: dict[str, Any] = {"status": status}
         if self.usage is not None:
             data["usage"] = self.usage
-        self._finish("complete", data, status)
+        try:
+            self._finish("complete", data, status)
+        except TypeError:
+            # `usage` cannot be written: an error of the callback, but none that keeps others from ending its turn.
+            if self.cause is None:
+                raise
+            self._finish("complete", {"status": status}, status)
 
     def fail(self, code: str, message: str, *, retryable: bool = False) -> None:
         """The final event of a turn that failed; does nothing if there was one before."""
-        self._finish("error", {"code": code, "message": message, "retryable": retryable}, "failed")
+        data = {"code": _writable(code), "message": _writable(message), "retryable": bool(retryable)}
+        self._finish("error", data, "failed")
 
     def _finish(self, event: str, data: dict[str, Any], status: str) -> None:
         if self.over:
@@ -170,15 +179,17 @@ class Turn:
         session.publish(event, data, self.id)
         self.over = True
         if session.turn is self:
-            session.remember(self.id, "assistant", self.text, status, self._truncated)
-        self._parts.clear()
+            session.remember(self.id, "assistant", self.text, status, self._room < 0)
+        self._forget()
 
-    def _remember(self, text: str, size: int) -> None:
-        self._room -= size
-        if self._room >= 0:
-            self._parts.append(text)
-        else:
-            self._truncated = True
+    def _forget(self) -> None:
+        self._parts.clear()
+        self._room = self._max_text
+
+
+def _writable(text: object) -> str:
+    """What the application gave as text, so that JSON can hold it: a turn must be able to fail."""
+    return str(text).encode(errors="replace").decode()
 
 
 class ToolCall:
@@ -199,8 +210,9 @@ class ToolCall:
         return self
 
     async def progress(self, message: str) -> None:
-        """Says how far the step is."""
-        await self._turn.send(Tool(self.call_id, self.name, "progress", message))
+        """Says how far the step is; nothing after its end."""
+        if not self._ended:
+            await self._turn.send(Tool(self.call_id, self.name, "progress", message))
 
     def finish(self, message: str | None = None, *, output: Any = None) -> None:
         """The step is done; `output` is any JSON value. Only the first end counts."""

@@ -56,7 +56,7 @@ class Owner(Protocol):
 class Run:
     """The callback of one turn. In the sweeper it stands for the deadline of the turn, then for that of its ending."""
 
-    __slots__ = ("_burst", "_flusher", "_owner", "abandoned", "due", "session", "task", "turn")
+    __slots__ = ("_burst", "_flusher", "_log", "_owner", "abandoned", "due", "session", "task", "turn")
 
     def __init__(self, session: Session, turn: Turn, owner: Owner, flusher: Flusher) -> None:
         self.session = session
@@ -66,6 +66,7 @@ class Run:
         self.task: asyncio.Task[None] | None = None
         self._owner = owner
         self._flusher = flusher
+        self._log = session.log
         self._burst = 0
         turn.flow = self
 
@@ -95,15 +96,15 @@ class Run:
     def must_pause(self) -> bool:
         """Whether the reader is too far behind, or other connections have waited long enough."""
         self._burst += 1
-        log, flusher = self.session.log, self._flusher
+        log, flusher = self._log, self._flusher
         return log.written > log.brake or self._burst >= LONGEST_BURST or flusher.clock() > flusher.late_after
 
     async def pause(self) -> None:
         """Gives the loop back, and waits until the reader has caught up."""
         self._burst = 0
-        session = self.session
+        session, log = self.session, self._log
         await asyncio.sleep(0)
-        while session.log.written > session.log.brake and not self.turn.over:
+        while log.written > log.brake and not self.turn.over:
             if session.gate is None:
                 session.gate = asyncio.Event()
             await session.gate.wait()
@@ -111,7 +112,8 @@ class Run:
     async def _main(self, generate: Generate) -> None:
         turn = self.turn
         try:
-            await self._answer(generate)
+            answer: Any = generate(turn)
+            await (self._show_all(aiter(answer)) if hasattr(answer, "__aiter__") else answer)
             turn.complete("completed")
         except TurnError as exc:
             turn.fail(exc.code, exc.message, retryable=exc.retryable)
@@ -121,33 +123,25 @@ class Run:
                 logger.exception("the callback of %r failed", turn)
             turn.fail("generation_failed", "the answer could not be generated")
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._owner.ended(self)
-
-    async def _answer(self, generate: Generate) -> None:
-        answer: Any = generate(self.turn)
-        if not hasattr(answer, "__aiter__"):
-            await answer
-            return
-        items = aiter(answer)
+    async def _show_all(self, items: AsyncIterator[Item]) -> None:
+        publish, must_pause = self.turn.publish, self.must_pause
         try:
-            await self._show_all(items)
+            async for item in items:
+                if self.abandoned:
+                    return
+                publish(item)
+                if must_pause():
+                    try:
+                        await self.pause()
+                    except asyncio.CancelledError as exc:
+                        await _throw(items, exc)
         finally:
             # Nothing is left to close in a generator that has ended by itself.
             if hasattr(items, "aclose"):
                 await items.aclose()
 
-    async def _show_all(self, items: AsyncIterator[Item]) -> None:
-        turn = self.turn
-        async for item in items:
-            if self.abandoned:
-                return
-            turn.publish(item)
-            if self.must_pause():
-                try:
-                    await self.pause()
-                except asyncio.CancelledError as exc:
-                    await _throw(items, exc)
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._owner.ended(self)
 
 
 async def _throw(items: Any, exc: asyncio.CancelledError) -> None:
