@@ -18,6 +18,9 @@ MiB = 2**20
 NO_LIMIT = 2**63 - 1
 
 
+#: Where the raw echo answers.
+ECHO_PATH = "/echo"
+
 Loop = Literal["uvloop", "asyncio"]
 Framing = Literal["lanes", "wsproto"]
 Busy = Literal["queue", "reject", "interrupt"]
@@ -71,6 +74,8 @@ class Config:
             _check(setting, getattr(self, setting.name))
         if not self.path.startswith("/"):
             raise ConfigError(f"{flag('path')} must begin with a slash, like /ws/chat, not {self.path!r}")
+        if self.echo and self.path == ECHO_PATH:
+            raise ConfigError(f"{flag('path')} {ECHO_PATH} is taken by {flag('echo')}: choose another path")
         if self.hard_limit < self.soft_limit:
             raise ConfigError(
                 f"{flag('hard_limit')} ({self.hard_limit}) must not be below {flag('soft_limit')} ({self.soft_limit})"

@@ -39,6 +39,12 @@ def encode_event(
         raise TypeError(f"the data of the event {event!r} cannot be written as JSON: {exc}") from exc
 
 
+def decode_text(value: bytes | bytearray) -> str:
+    """The text that this is the JSON of, without quotes."""
+    text: str = orjson.loads(b'"' + value + b'"')
+    return text
+
+
 def token_template(session_id: str, turn: int) -> bytes:
     """The envelope of a turn's tokens: `template % (value, seq)`, `value` being JSON without its quotes."""
     return b'{"event":"token","data":{"value":"%%b"},"session_id":"%b","turn":%d,"seq":%%d}' % (

@@ -60,10 +60,10 @@ class Turn:
 
     __slots__ = (
         "_max_text",
-        "_parts",
         "_room",
         "_session",
         "_template",
+        "_text",
         "cause",
         "content",
         "flow",
@@ -83,7 +83,7 @@ class Turn:
         self.flow: Flow | None = None
         self._session = session
         self._template = envelope.token_template(session.id, number)
-        self._parts: list[str] = []
+        self._text = bytearray()  # the JSON of the answer, without quotes
         self._max_text = max_text
         self._room = max_text  # bytes of text that the history may still take; below 0 some was left out
 
@@ -121,7 +121,7 @@ class Turn:
     @property
     def text(self) -> str:
         """The answer as far as it was shown."""
-        return "".join(self._parts)
+        return envelope.decode_text(self._text)
 
     def publish(self, item: Item) -> None:
         """Puts `item` into the log, or shows it in passing; raises `TypeError` for what is no item."""
@@ -135,7 +135,7 @@ class Turn:
                 session.log.append_token(self._template, value)
                 self._room -= len(value)
                 if self._room >= 0:
-                    self._parts.append(text)
+                    self._text += value
                 if session.reader is not None:
                     session.reader.wake()
         elif isinstance(item, Tool | Source | Custom):
@@ -183,7 +183,7 @@ class Turn:
         self._forget()
 
     def _forget(self) -> None:
-        self._parts.clear()
+        self._text.clear()
         self._room = self._max_text
 
 

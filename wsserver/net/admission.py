@@ -7,7 +7,7 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING, Protocol, cast
 
-from ..config import NO_LIMIT
+from ..config import ECHO_PATH, NO_LIMIT
 from ..errors import HandshakeError
 from ..wire import deflate, handshake
 from ..wire import protocol as wire
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from .connection import Handler
 
 logger = logging.getLogger(__name__)
-
-ECHO_PATH = "/echo"
 
 
 class House(Core, Protocol):

@@ -1,0 +1,38 @@
+"""What all tests share: in CI, what is skipped has failed.
+
+There everything a test may ask for is provided, so a skip hides a test that nobody runs. CI sets the variable CI to
+``true``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+ReportT = TypeVar("ReportT", pytest.TestReport, pytest.CollectReport)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Judge a test, or its fixtures, that asked to be skipped."""
+    return _without_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Judge a module that asked to be skipped."""
+    return _without_skip((yield))
+
+
+def _without_skip(report: ReportT) -> ReportT:
+    """The same report; in CI a failed one instead of a skipped one. An expected failure stays what it is."""
+    if os.environ.get("CI") == "true" and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI forbids: {reason}"
+    return report

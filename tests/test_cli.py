@@ -1,0 +1,253 @@
+"""The command line: flags, variables, and one line that says what to do where something is wrong."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import Field, fields
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import wsserver
+from wsserver import cli
+from wsserver.config import Config, flag, variable
+from wsserver.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SETTINGS = {setting.name: setting for setting in fields(Config)}
+
+Served = list[tuple[Any, Config]]
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty directory, no variables of ours, and no trace of what is imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in SETTINGS:
+        monkeypatch.delenv(variable(name), raising=False)
+    yield
+    sys.modules.pop("answers", None)
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Served:
+    """What would be served. The demo reads no documents for it."""
+    calls: Served = []
+    monkeypatch.setattr("wsserver.demo.check", lambda: None)
+    monkeypatch.setattr("wsserver.net.process.run", lambda generate, config: calls.append((generate, config)))
+    return calls
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line with which the command ends, with status 2."""
+    try:
+        status = cli.main(arguments)
+    except SystemExit as exc:
+        assert isinstance(exc.code, int)
+        status = exc.code
+    output, errors = capsys.readouterr()
+    assert (status, output) == (2, "")
+    (line,) = errors.splitlines()
+    return line
+
+
+def other_value(setting: Field[Any]) -> Any:
+    """One that is allowed and not the default."""
+    if setting.metadata["choices"]:
+        return next(word for word in setting.metadata["choices"] if word != setting.default)
+    default: Any = setting.default
+    if isinstance(default, bool):
+        return True
+    return default + "x" if isinstance(default, str) else default * 2
+
+
+class TestSettings:
+    def test_the_defaults(self, served: Served) -> None:
+        assert cli.main(["serve"]) == 0
+        ((generate, config),) = served
+        assert config == Config()
+        assert generate.__module__.startswith("wsserver.demo")
+
+    @pytest.mark.parametrize("name", SETTINGS)
+    def test_every_flag(self, name: str, served: Served) -> None:
+        value = other_value(SETTINGS[name])
+        settings = {name: value} if name != "soft_limit" else {"soft_limit": value, "hard_limit": 2**30}
+        arguments = ["serve"]
+        for key, given in settings.items():
+            arguments += [flag(key)] if given is True else [flag(key), str(given)]
+        assert cli.main(arguments) == 0
+        assert served[0][1] == Config(**settings)
+
+    @pytest.mark.parametrize("name", SETTINGS)
+    def test_every_variable(self, name: str, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+        value = other_value(SETTINGS[name])
+        monkeypatch.setenv(variable(name), str(value))
+        assert cli.main(["serve"]) == 0
+        assert served[0][1] == Config(**{name: value})
+
+    def test_a_flag_counts_before_its_variable(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("WSSERVER_PORT", "1111")
+        monkeypatch.setenv("WSSERVER_BUSY", "nonsense")
+        cli.main(["serve", "--port", "2222", "--busy", "reject"])
+        assert (served[0][1].port, served[0][1].busy) == (2222, "reject")
+
+    @pytest.mark.parametrize("text", ["1", "true", "yes", "on", "TRUE", "On"])
+    def test_true(self, text: str) -> None:
+        assert cli.config_from({}, {"WSSERVER_ECHO": text}).echo is True
+
+    @pytest.mark.parametrize("text", ["0", "false", "no", "off", "FALSE", "Off"])
+    def test_false(self, text: str) -> None:
+        assert cli.config_from({}, {"WSSERVER_ECHO": text}).echo is False
+
+    def test_a_flag_without_a_value_counts_before_its_variable(self) -> None:
+        options = vars(cli._parser().parse_args(["serve", "--echo"]))
+        assert cli.config_from(options, {"WSSERVER_ECHO": "0"}).echo is True
+
+    def test_other_variables_are_nobodys_business(self) -> None:
+        assert cli.config_from({}, {"WSSERVER_DEMO_PACE": "0", "PORT": "1"}) == Config()
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        "arguments, line",
+        [
+            ([], "wsserver: the following arguments are required: COMMAND; see wsserver --help"),
+            (["serve", "--portt", "1"], "wsserver: unrecognized arguments: --portt; see wsserver --help"),
+            (["serve", "--por", "1"], "wsserver: unrecognized arguments: --por; see wsserver --help"),
+            (["serve", "--port"], "wsserver serve: argument --port: expected one argument; see wsserver serve --help"),
+            (["serve", "--port", "abc"], "wsserver: --port takes a whole number, not 'abc'"),
+            (["serve", "--port", "1.5"], "wsserver: --port takes a whole number, not '1.5'"),
+            (["serve", "--port", "65536"], "wsserver: --port must be at most 65535, but is 65536"),
+            (["serve", "--turn-timeout", "soon"], "wsserver: --turn-timeout takes a number, not 'soon'"),
+            (["serve", "--turn-timeout", "nan"], "wsserver: --turn-timeout must be a finite number, not nan"),
+            (["serve", "--soft-limit", "0"], "wsserver: --soft-limit must be more than 0"),
+            (["serve", "--path", "ws"], "wsserver: --path must begin with a slash, like /ws/chat, not 'ws'"),
+        ],
+    )  # fmt: skip
+    def test_flags(self, arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert refusal(capsys, *arguments) == line
+
+    def test_a_choice(self, capsys: pytest.CaptureFixture[str]) -> None:
+        line = refusal(capsys, "serve", "--busy", "maybe")
+        assert line.startswith("wsserver serve: argument --busy: invalid choice: 'maybe' (choose from ")
+        assert line.endswith("; see wsserver serve --help")
+        assert all(word in line for word in ("queue", "reject", "interrupt"))
+
+    @pytest.mark.parametrize(
+        "name, value, line",
+        [
+            ("PORT", "abc", "WSSERVER_PORT takes a whole number, not 'abc'"),
+            ("PORT", "", "WSSERVER_PORT takes a whole number, not ''"),
+            ("CLOSE_TIMEOUT", "5s", "WSSERVER_CLOSE_TIMEOUT takes a number, not '5s'"),
+            ("ECHO", "maybe", "WSSERVER_ECHO must be true or false, not 'maybe'"),
+            ("ECHO", "", "WSSERVER_ECHO must be true or false, not ''"),
+            ("BUSY", "maybe", "--busy must be one of queue, reject, interrupt, not 'maybe'"),
+            ("MAX_QUEUE", "-1", "--max-queue must not be negative, but is -1"),
+        ],
+    )
+    def test_variables(
+        self, name: str, value: str, line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(f"WSSERVER_{name}", value)
+        assert refusal(capsys, "serve") == f"wsserver: {line}"
+
+
+class TestApp:
+    def test_is_looked_up_from_the_current_directory(self, tmp_path: Path, served: Served) -> None:
+        (tmp_path / "answers.py").write_text("async def generate(turn):\n    yield 'hello'\n")
+        assert cli.main(["serve", "answers:generate"]) == 0
+        assert served[0][0].__name__ == "generate"
+        assert sys.modules["answers"].__file__ == str(tmp_path / "answers.py")
+
+    def test_an_attribute_of_an_attribute(self, tmp_path: Path) -> None:
+        (tmp_path / "answers.py").write_text("class House:\n    async def generate(turn): ...\n")
+        assert cli.load("answers:House.generate").__qualname__ == "House.generate"
+
+    @pytest.mark.parametrize("app", ["answers", "answers:", ":generate", ":", ""])
+    def test_without_a_colon(self, app: str, capsys: pytest.CaptureFixture[str]) -> None:
+        expected = f"wsserver: {app!r} names no callback: write it as module:attribute, like app:generate"
+        assert refusal(capsys, "serve", app) == expected
+
+    @pytest.mark.parametrize("app", ["nowhere:generate", "nowhere.at.all:generate"])
+    def test_a_module_that_is_missing(self, app: str, capsys: pytest.CaptureFixture[str]) -> None:
+        expected = f"wsserver: {app!r} cannot be imported: ModuleNotFoundError: No module named 'nowhere'"
+        assert refusal(capsys, "serve", app) == expected
+
+    def test_an_attribute_that_is_missing(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "answers.py").write_text("")
+        line = refusal(capsys, "serve", "answers:generate")
+        assert line == "wsserver: 'answers:generate' cannot be served: the module 'answers' has no 'generate'"
+
+    @pytest.mark.parametrize(
+        "code, reason",
+        [
+            ("1 / 0", "ZeroDivisionError: division by zero"),
+            ("import nowhere", "ModuleNotFoundError: No module named 'nowhere'"),
+            ("import os; os.nothing", "AttributeError: module 'os' has no attribute 'nothing'"),
+            ("raise SystemExit(0)", "SystemExit: 0"),
+            ("raise ValueError('two\\n\\n  lines')", "ValueError: two lines"),
+            ("def", "SyntaxError: invalid syntax (answers.py, line 1)"),
+        ],
+    )
+    def test_a_module_that_raises(
+        self, code: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "answers.py").write_text(code + "\n")
+        line = refusal(capsys, "serve", "answers:generate")
+        assert line == f"wsserver: 'answers:generate' cannot be imported: {reason}"
+
+    @pytest.mark.parametrize(
+        "code, problem",
+        [("def generate(turn): ...", "'generate' is not async"), ("generate = 7", "7 is a int")],
+    )
+    def test_a_callback_that_is_not_async(
+        self, code: str, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "answers.py").write_text(code + "\n")
+        line = refusal(capsys, "serve", "answers:generate", "--port", "0")
+        assert line.startswith(f"wsserver: the callback {problem}: it must be an async generator function, like ")
+
+
+class TestOthers:
+    def test_help_lists_every_setting(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["serve", "--help"])
+        text = " ".join(capsys.readouterr().out.split())
+        assert ended.value.code == 0
+        for name, setting in SETTINGS.items():
+            assert f" {flag(name)} " in text
+            assert setting.metadata["help"] in text
+            if not isinstance(setting.default, bool):
+                zero = f", 0: {setting.metadata['zero']}" if setting.metadata["zero"] else ""
+                assert f"(default {setting.default}{zero})" in text
+
+    @pytest.mark.parametrize("command", ["serve", "chat"])
+    def test_help_lists_every_command(self, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            cli.main(["--help"])
+        assert f"    {command} " in capsys.readouterr().out
+
+    def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["--version"])
+        assert (ended.value.code, capsys.readouterr().out) == (0, f"wsserver {wsserver.__version__}\n")
+
+    @pytest.mark.parametrize("arguments, url", [([], cli.DEFAULT_URL), (["ws://x/y"], "ws://x/y")])
+    def test_chat(self, arguments: list[str], url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        terminal = ModuleType("wsserver.client.terminal")
+        terminal.chat = lambda url: len(url)  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, terminal.__name__, terminal)
+        assert cli.main(["chat", *arguments]) == len(url)
+
+    def test_a_port_is_where_the_client_looks(self) -> None:
+        config = Config()
+        assert f"ws://{config.host}:{config.port}{config.path}" == cli.DEFAULT_URL
+
+    def test_load_raises_what_can_be_caught(self) -> None:
+        with pytest.raises(ConfigError):
+            cli.load("nowhere:generate")

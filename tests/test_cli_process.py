@@ -1,0 +1,128 @@
+"""The command as a process of its own: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import wsserver
+
+#: `-P`: the current directory is not on the path by itself, as it is not for the command `wsserver`.
+COMMAND = [sys.executable, "-P", "-m", "wsserver"]
+
+ANSWERS = """
+async def generate(turn):
+    yield "hello"
+
+def blocking(turn):
+    return "hello"
+"""
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """An application in the current directory."""
+    (tmp_path / "answers.py").write_text(ANSWERS)
+    return tmp_path
+
+
+def environment(**variables: str) -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("WSSERVER_")}
+    # Python's own path, in case the package was not installed.
+    return {**ours, "PYTHONPATH": str(Path(wsserver.__file__).parents[1]), **variables}
+
+
+def run(directory: Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
+    ended = subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=directory,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def test_version(directory: Path) -> None:
+    assert run(directory, "--version") == (0, f"wsserver {wsserver.__version__}\n", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGINT"])
+def test_it_says_where_it_listens_and_ends_in_order(directory: Path, loop: str, end: str) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "serve", "answers:generate", "--port", "0", "--loop", loop, "--log-level", "warning"],
+        cwd=directory,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.send_signal(signal.Signals[end])
+        output, errors = process.communicate(timeout=60)
+    before, _, rest = line.partition("127.0.0.1:")
+    port, _, path = rest.partition("/")
+    assert (before, path) == ("Listening on ws://", "ws/chat\n")
+    assert 0 < int(port) < 65536
+    assert (process.returncode, output, errors) == (0, "", "")
+
+
+def test_a_port_that_is_taken(directory: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, output, errors = run(directory, "serve", "answers:generate", WSSERVER_PORT=str(port))
+    assert (status, output) == (2, "")
+    (line,) = errors.splitlines()
+    assert line.startswith(f"wsserver: cannot listen on 127.0.0.1 port {port}: ")
+    assert line.endswith("; choose another --port, or 0 for a free one")
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["serve", "answers:generate", "--host", "no such host"], "--host no such host is no address of this machine"),
+        (["serve", "answers:blocking"], "the callback 'blocking' is not async: it must be an async generator function"),
+        (["serve", "answers:nothing"], "the module 'answers' has no 'nothing'"),
+        (["serve", "answers"], "write it as module:attribute"),
+        (["serve", "nowhere:generate"], "No module named 'nowhere'"),
+        (["serve", "--port", "abc"], "--port takes a whole number"),
+        (["serve", "--unknown"], "unrecognized arguments: --unknown; see wsserver --help"),
+        ([], "COMMAND; see wsserver --help"),
+    ],
+)
+def test_one_line_and_no_traceback(directory: Path, arguments: list[str], words: str) -> None:
+    status, output, errors = run(directory, *arguments)
+    assert (status, output) == (2, "")
+    (line,) = errors.splitlines()
+    assert line.startswith("wsserver") and words in line
+
+
+def test_a_bad_variable(directory: Path) -> None:
+    status, output, errors = run(directory, "serve", WSSERVER_PORT="abc")
+    assert (status, output, errors) == (2, "", "wsserver: WSSERVER_PORT takes a whole number, not 'abc'\n")
+
+
+def test_documents_of_the_demo_that_are_missing(directory: Path) -> None:
+    status, output, errors = run(directory, "serve", "--port", "0", WSSERVER_DEMO_DOCS="nowhere")
+    assert (status, output) == (2, "")
+    (line,) = errors.splitlines()
+    assert line.startswith("wsserver: WSSERVER_DEMO_DOCS is 'nowhere'")
+
+
+def test_the_command_itself(directory: Path) -> None:
+    """Beside the interpreter, where it was installed: not only `python -m wsserver`."""
+    command = Path(sys.executable).with_name("wsserver")
+    if not command.exists():
+        pytest.skip("wsserver is not installed here")
+    ended = subprocess.run([command, "--version"], cwd=directory, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, f"wsserver {wsserver.__version__}\n")
