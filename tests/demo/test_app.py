@@ -6,7 +6,7 @@ import asyncio
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -17,6 +17,8 @@ from wsserver.errors import ConfigError, TurnError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from wsserver import Turn
 
 
 @dataclass
@@ -57,7 +59,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def answer(turn: FakeTurn) -> list[str | Source | Status]:
     async def collect() -> list[str | Source | Status]:
-        return [item async for item in generate(turn)]
+        return [item async for item in generate(cast("Turn", turn))]
 
     return asyncio.run(collect())
 
@@ -142,7 +144,7 @@ class TestAnswer:
 
     def test_turns_at_the_same_time(self) -> None:
         async def collect(turn: FakeTurn) -> list[str | Source | Status]:
-            return [item async for item in generate(turn)]
+            return [item async for item in generate(cast("Turn", turn))]
 
         async def all_at_once() -> list[list[str | Source | Status]]:
             return await asyncio.gather(*(collect(FakeTurn(question)) for question in ["退款", "nginx"] * 10))
@@ -153,7 +155,7 @@ class TestAnswer:
 
     def test_it_can_be_ended_at_a_word(self) -> None:
         async def run() -> None:
-            turn = generate(FakeTurn("nginx"))
+            turn = generate(cast("Turn", FakeTurn("nginx")))
             while not isinstance(await anext(turn), str):
                 continue
             with pytest.raises(asyncio.CancelledError):

@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from wsserver.chat.events import Source, Status
 from wsserver.demo.index import Index, Passage
@@ -24,28 +24,14 @@ from wsserver.errors import ConfigError, TurnError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
-    from contextlib import AbstractAsyncContextManager
+
+    from wsserver.chat.turn import Turn
 
 logger = logging.getLogger(__name__)
 
 _DOCS = Path(__file__).parent / "docs"
 _PACE = 0.02
 _MAX_PACE = 10.0
-
-
-class ToolCall(Protocol):
-    """The part of a running tool that the demo needs."""
-
-    def finish(self, message: str, /, *, output: Any) -> None: ...
-
-
-class Turn(Protocol):
-    """The part of a turn that the demo needs."""
-
-    @property
-    def content(self) -> Any: ...
-
-    def tool(self, name: str, message: str, /, *, input: Any) -> AbstractAsyncContextManager[ToolCall]: ...
 
 
 @dataclass(frozen=True, slots=True)
