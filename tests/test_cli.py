@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import Field, fields
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,6 @@ from wsserver.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SETTINGS = {setting.name: setting for setting in fields(Config)}
 
@@ -142,10 +142,8 @@ class TestRefusals:
         "name, value, line",
         [
             ("PORT", "abc", "WSSERVER_PORT takes a whole number, not 'abc'"),
-            ("PORT", "", "WSSERVER_PORT takes a whole number, not ''"),
             ("CLOSE_TIMEOUT", "5s", "WSSERVER_CLOSE_TIMEOUT takes a number, not '5s'"),
             ("ECHO", "maybe", "WSSERVER_ECHO must be true or false, not 'maybe'"),
-            ("ECHO", "", "WSSERVER_ECHO must be true or false, not ''"),
             ("BUSY", "maybe", "--busy must be one of queue, reject, interrupt, not 'maybe'"),
             ("MAX_QUEUE", "-1", "--max-queue must not be negative, but is -1"),
         ],
@@ -176,7 +174,11 @@ class TestApp:
     @pytest.mark.parametrize("app", ["nowhere:generate", "nowhere.at.all:generate"])
     def test_a_module_that_is_missing(self, app: str, capsys: pytest.CaptureFixture[str]) -> None:
         expected = f"wsserver: {app!r} cannot be imported: ModuleNotFoundError: No module named 'nowhere'"
-        assert refusal(capsys, "serve", app) == expected
+        assert refusal(capsys, "serve", app) == f"{expected} (looked up from {Path.cwd()} too)"
+
+    def test_a_file_instead_of_a_module(self, capsys: pytest.CaptureFixture[str]) -> None:
+        expected = "wsserver: 'answers.py:generate' names a file: write the module, answers:generate"
+        assert refusal(capsys, "serve", "answers.py:generate") == expected
 
     def test_an_attribute_that_is_missing(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "answers.py").write_text("")
@@ -199,7 +201,8 @@ class TestApp:
     ) -> None:
         (tmp_path / "answers.py").write_text(code + "\n")
         line = refusal(capsys, "serve", "answers:generate")
-        assert line == f"wsserver: 'answers:generate' cannot be imported: {reason}"
+        place = "" if code == "def" else f" ({tmp_path / 'answers.py'}, line 1)"
+        assert line == f"wsserver: 'answers:generate' cannot be imported: {reason}{place}"
 
     @pytest.mark.parametrize(
         "code, problem",

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import wsserver
+from tests.peer import TEXT, masked, request
 
 #: `-P`: the current directory is not on the path by itself, as it is not for the command `wsserver`.
 COMMAND = [sys.executable, "-P", "-m", "wsserver"]
@@ -126,3 +127,46 @@ def test_the_command_itself(directory: Path) -> None:
         pytest.skip("wsserver is not installed here")
     ended = subprocess.run([command, "--version"], cwd=directory, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout) == (0, f"wsserver {wsserver.__version__}\n")
+
+
+STUBBORN = """
+import asyncio, time
+
+async def thread(turn):
+    yield "token"
+    await asyncio.to_thread(time.sleep, 60)
+
+async def deaf(turn):
+    yield "token"
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals")
+@pytest.mark.parametrize("callback", ["thread", "deaf"])
+def test_it_ends_although_a_callback_does_not(directory: Path, callback: str) -> None:
+    (directory / "stubborn.py").write_text(STUBBORN)
+    with subprocess.Popen(
+        [*COMMAND, "serve", f"stubborn:{callback}", "--port", "0", "--close-timeout", "1"],
+        cwd=directory,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().split(":")[2].split("/")[0])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as peer:
+            peer.sendall(request() + masked(TEXT, b'{"content":"go"}'))
+            received = b""
+            while b'"event":"token"' not in received:
+                received += peer.recv(2**16)
+            process.send_signal(signal.SIGTERM)
+            _, log = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "leaving" in log
+    assert "Traceback" not in log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -99,3 +100,23 @@ def test_the_events_are_those_of_the_code() -> None:
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!https?:)([^)#]+)\)", README))
 def test_its_links_lead_somewhere(link: str) -> None:
     assert (Path(__file__).parents[1] / link).exists()
+
+
+def test_the_first_minute_looks_as_shown() -> None:
+    """The transcript of `wsserver chat` with the demo, but for what only a terminal shows."""
+    transcript = README.split("$ .venv/bin/wsserver chat\n", 1)[1].split("```", 1)[0].splitlines()
+    shown = [line for line in transcript if not line.startswith(("> ", "Ctrl-C"))]
+    environment = {**os.environ, "WSSERVER_DEMO_PACE": "0"}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "wsserver", "serve", "--port", "0"], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        assert server.stdout is not None
+        url = server.stdout.readline().removeprefix("Listening on ").strip()
+        chat = [sys.executable, "-m", "wsserver", "chat", url]
+        question = "如何申请退款?\n"
+        run = subprocess.run(chat, input=question, capture_output=True, encoding="utf-8", timeout=30, check=True)
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+    assert run.stdout.replace(url, "ws://127.0.0.1:8765/ws/chat").splitlines() == shown

@@ -8,7 +8,6 @@ from .errors import (
     ConfigError,
     HandshakeError,
     ProtocolError,
-    SessionNotFound,
     TurnError,
     WsserverError,
 )
@@ -27,7 +26,6 @@ __all__ = [
     "ProtocolError",
     "Reset",
     "Server",
-    "SessionNotFound",
     "Source",
     "Status",
     "Token",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import os
 import sys
+import traceback
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -43,9 +43,6 @@ def serve(app: str | None, config: Config) -> None:
     """Serves `module:attribute`, or the demo."""
     from .net.process import run
 
-    logging.basicConfig(
-        level=config.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     if app is None:
         from . import demo
 
@@ -60,11 +57,13 @@ def load(app: str) -> Any:
     module_name, colon, attribute = app.partition(":")
     if not (module_name and colon and attribute):
         raise ConfigError(f"{app!r} names no callback: write it as module:attribute, like app:generate")
+    if module_name.endswith(".py"):
+        raise ConfigError(f"{app!r} names a file: write the module, {module_name[:-3]}:{attribute}")
     sys.path.insert(0, os.getcwd())
     try:
         found: Any = importlib.import_module(module_name)
     except (Exception, SystemExit) as exc:
-        raise ConfigError(f"{app!r} cannot be imported: {type(exc).__name__}: {exc}") from exc
+        raise ConfigError(f"{app!r} cannot be imported: {type(exc).__name__}: {exc}{_place(exc)}") from exc
     try:
         for name in attribute.split("."):
             found = getattr(found, name)
@@ -73,14 +72,23 @@ def load(app: str) -> Any:
     return found
 
 
+def _place(exc: BaseException) -> str:
+    """Where an import failed, if that is not the import itself: the last line that belongs to no part of Python."""
+    frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if not frame.filename.startswith("<frozen")]
+    own = [frame for frame in frames if frame.filename not in (__file__, importlib.__file__)]
+    if own:
+        return f" ({own[-1].filename}, line {own[-1].lineno})"
+    return "" if isinstance(exc, SyntaxError) else f" (looked up from {os.getcwd()} too)"
+
+
 def config_from(options: Mapping[str, Any], environment: Mapping[str, str]) -> Config:
-    """The settings: a flag counts before its variable, a variable before the default."""
+    """The settings: a flag counts before its variable, a variable before the default; an empty variable is none."""
     values = {}
     for setting in fields(Config):
         where, text = flag(setting.name), options.get(setting.name)
         if text is None:
             where = variable(setting.name)
-            text = environment.get(where)
+            text = environment.get(where) or None
         if text is not None:
             values[setting.name] = _parse(setting, text, where)
     return Config(**values)

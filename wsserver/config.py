@@ -59,7 +59,9 @@ class Config:
     busy: Busy = _setting("queue", "what a message does while a turn runs", of=Busy)
 
     open_timeout: float = _setting(10.0, "for the opening handshake", zero="none")
-    close_timeout: float = _setting(5.0, "for the closing handshake, and for a callback that ends", zero="none")
+    close_timeout: float = _setting(
+        5.0, "for the closing handshake, and for a callback that ends", zero="none for a callback, 60 for a socket"
+    )
     write_timeout: float = _setting(30.0, "without progress of unsent bytes, until a slow reader is cut", zero="none")
     turn_timeout: float = _setting(600.0, "for one turn", zero="none")
     ping_interval: float = _setting(25.0, "between pings", zero="no pings")

@@ -7,8 +7,7 @@
     ├── HandshakeError     the opening handshake is refused: status and headers
     ├── ProtocolError      the peer broke RFC 6455: close code and reason
     ├── ClientError        a client event that cannot be served: error code
-    ├── TurnError          raised by the application to end its turn with an error
-    └── SessionNotFound    no session of that name lives here
+    └── TurnError          raised by the application to end its turn with an error
 
 What a peer did wrong and what we did wrong are never one class: none of these stands for a bug of ours.
 """
@@ -74,7 +73,3 @@ class TurnError(WsserverError):
         self.code = code
         self.message = message
         self.retryable = retryable
-
-
-class SessionNotFound(WsserverError, LookupError):
-    """No session of that name lives on this server."""

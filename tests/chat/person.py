@@ -27,6 +27,7 @@ class Person:
         self.session = session
         self.cursor = Cursor(session.log)
         self.woken = 0
+        self.full = False
         self._told: list[Event] = []
         session.reader = self
 

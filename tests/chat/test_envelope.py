@@ -196,7 +196,7 @@ class TestBadMessages:
         assert refused(payload) == ("content must not be empty", "m7")
         payload = json.dumps({"content": content, "id": "m7"}).encode()
         assert refused(payload) == ("content must not be empty", "m7")
-        assert refused(b'{"event":"message"}') == ("content must not be empty", None)
+        assert refused(b'{"event":"message"}') == ("a message has its content in data", None)
 
     @pytest.mark.parametrize("turn", ["3", 3.0, True, [], 2**70])
     def test_stop_without_a_number(self, turn: Any) -> None:

@@ -93,7 +93,7 @@ def test_how_an_answer_ends() -> None:
     assert shown(("token", {"value": "so f"}), ("complete", {"status": "stopped"})) == "so f\n[stopped]\n"
     assert shown(("complete", {"status": "interrupted"})) == "[interrupted]\n"
     assert (
-        shown(("error", {"code": "x", "message": "it broke", "retryable": True})) == "✗ it broke; you can ask again\n"
+        shown(("error", {"code": "x", "message": "it broke", "retryable": True})) == "✗ it broke (you can ask again)\n"
     )
     assert shown(("error", {"code": "x"})) == "✗ x\n"
 

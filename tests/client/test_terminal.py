@@ -124,7 +124,7 @@ class TestPipe:
             "[31manswer",
             "",
             "[1] Manual (0.50)",
-            "✗ it did not work; you can ask again",
+            "✗ it did not work (you can ask again)",
             "<after>",
             "",
         ]
@@ -378,7 +378,7 @@ class TestTerminal:
         with Background(scripted(script)) as server, terminal(server.url, NO_COLOR="1") as shown:
             shown.read_until("> ")
             shown.type("hi\n")
-            shown.read_until("✗ too many; you can ask again\n> ")
+            shown.read_until("✗ too many (you can ask again)\n> ")
             shown.type("\x04")
             assert shown.read_all() == 0
 
@@ -389,5 +389,5 @@ class TestTerminal:
             shown.read_until("hanging")
             server.stop()
             assert shown.read_all() == 1
-        assert re.search(r"hanging\n✗ the server is shutting down; you can ask again\n", shown.seen)
+        assert re.search(r"hanging\n✗ the server is shutting down \(you can ask again\)\n", shown.seen)
         assert shown.seen.endswith("run `wsserver chat` again once it is back\n")

@@ -21,7 +21,6 @@ class MockTransport(asyncio.Transport):
         self.writes: list[bytes] = []
         self.room = 2**60
         self.buffered = 0
-        self.reading = True
         self.protocol: asyncio.BaseProtocol | None = None
         self.on_pause: Callable[[], None] = _nothing
         self.on_resume: Callable[[], None] = _nothing
@@ -48,9 +47,3 @@ class MockTransport(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return False
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True

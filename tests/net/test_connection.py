@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.clock import run_virtually
 from tests.peer import PING, PONG, TEXT, Peer, masked
-from wsserver import Config, Server, Turn
+from wsserver import Config, Server, Status, Turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -161,18 +161,126 @@ class TestHardLimit:
                         peer.writer.write(pings)
                     await asyncio.sleep(60)
                     [connection] = server.sockets
-                    assert connection.pump.reading_paused  # type: ignore[attr-defined]
+                    assert connection._rest is not None  # type: ignore[attr-defined]
                     assert connection.protocol.queued < 100_000 + 2 * 2**18  # type: ignore[attr-defined]
                     peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
                     for _ in range(500 * 500):
                         assert await peer.frame() == (0x80 | PONG, b"p" * 125)
-                    assert not connection.pump.reading_paused  # type: ignore[attr-defined]
+                    assert connection._rest is None  # type: ignore[attr-defined]
+
+        run_virtually(main())
+
+    def test_answers_much_longer_than_their_questions_are_bounded_too(self) -> None:
+        async def main() -> None:
+            config = Config(port=0, ping_interval=0, write_timeout=0, soft_limit=10_000, hard_limit=100_000)
+            async with Server(answer, config) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    await peer.ask("x" * 50_000)
+                    await peer.turn()
+                    peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+                    await peer.write(masked(TEXT, b'{"event":"history"}') * 400)
+                    await asyncio.sleep(60)
+                    [connection] = server.sockets
+                    assert connection.protocol.queued < 100_000 + 2 * 110_000  # type: ignore[attr-defined]
+                    peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
+                    for _ in range(400):
+                        await peer.event("history")
+                    assert connection._rest is None  # type: ignore[attr-defined]
+                    await peer.ask("still here")
+                    await peer.turn()
+
+        run_virtually(main())
+
+    def test_turns_that_begin_and_end_do_not_fill_the_log_of_who_reads_nothing(self) -> None:
+        async def main() -> None:
+            config = Config(port=0, ping_interval=0, write_timeout=0, soft_limit=10_000, hard_limit=100_000)
+            async with Server(flood, config) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+                    storm = masked(TEXT, b'{"content":"x"}') + masked(TEXT, b'{"event":"stop"}')
+                    peer.writer.write(storm * 20_000)
+                    await asyncio.sleep(120)
+                    [connection] = server.sockets
+                    log = connection.session.log  # type: ignore[attr-defined]
+                    assert connection.pump.behind < 120_000  # type: ignore[attr-defined]
+                    assert log.head < 5_000
+
+        run_virtually(main())
+
+    def test_a_status_is_not_queued_for_a_reader_that_is_behind(self) -> None:
+        async def generate(turn: Turn) -> AsyncIterator[Status]:
+            for _ in range(100_000):
+                yield Status("y" * 100)
+
+        async def main() -> None:
+            async with Server(generate, Config(port=0, ping_interval=0, write_timeout=0)) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+                    await peer.ask("go")
+                    await asyncio.sleep(60)
+                    [connection] = server.sockets
+                    assert connection.protocol.queued < 70_000  # type: ignore[attr-defined]
+                    peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
+                    assert (await peer.turn())[-1]["data"]["status"] == "completed"
+
+        run_virtually(main())
+
+
+class TestTurnsOfTheLoop:
+    """What one connection sends at once is handled in pieces, and others have their turn between them."""
+
+    def test_others_are_served_between_the_pieces(self) -> None:
+        async def main() -> None:
+            async with Server(answer, Config(port=0, ping_interval=0)) as server:
+                async with Peer.connect(server.urls[0]) as busy, Peer.connect(server.urls[0]) as other:
+                    fragments = masked(TEXT, b"{", first=0) + masked(0x0, b"", first=0) * 20_000
+                    busy.writer.write(fragments + masked(0x0, b'"content":"late"}'))
+                    await other.send({"event": "ping"})
+                    assert (await other.event())["event"] == "pong"
+                    mine = next(member for member in server.sockets if member.session.id in str(busy.session))  # type: ignore[attr-defined]
+                    assert mine._rest is not None, "the busy one has not been read to its end"  # type: ignore[attr-defined]
+                    assert (await busy.turn())[1]["data"]["value"] == "you said late"
+                    assert mine._rest is None  # type: ignore[attr-defined]
+
+        run_virtually(main())
+
+    def test_a_loop_that_was_held_up_reads_before_it_judges(self) -> None:
+        async def main() -> None:
+            loop: Any = asyncio.get_running_loop()
+            config = Config(port=0, ping_interval=20, ping_timeout=10)
+            async with Server(answer, config) as server, Peer.connect(server.urls[0]) as peer:
+                await asyncio.sleep(1)
+                await peer.write(masked(PONG))
+                loop._virtual.now += 100  # nobody ran, and the pong lies unread
+                await peer.ask("still here?")
+                assert (await peer.turn())[-1]["data"]["status"] == "completed"
 
         run_virtually(main())
 
 
 class TestClosing:
     """RFC 6455, section 7."""
+
+    def test_end_comes_behind_all_that_was_published(self) -> None:
+        async def big(turn: Turn) -> AsyncIterator[str]:
+            yield "x" * 900_000
+            await asyncio.Event().wait()
+
+        async def main() -> None:
+            async with Server(big, Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
+                peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+                await peer.ask("go")
+                await asyncio.sleep(1)
+                await peer.send({"event": "end"})
+                await peer.ask("nothing is taken any more")
+                await asyncio.sleep(1)
+                peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
+                start, token, complete = await peer.turn()
+                assert len(token["data"]["value"]) == 900_000
+                assert complete["data"]["status"] == "stopped"
+                assert await peer.frame() == (0x88, b"\x03\xe8ended")
+
+        run_virtually(main())
 
     def test_the_peers_close_is_answered_and_the_server_ends_tcp_first(self) -> None:
         async def main() -> None:
@@ -207,6 +315,35 @@ class TestClosing:
                     assert await peer.gone() == b""
 
         run_virtually(main())
+
+    def test_a_half_closed_peer_that_reads_nothing_is_cut(self) -> None:
+        async def main() -> float:
+            loop = asyncio.get_running_loop()
+            config = Config(port=0, close_timeout=5, write_timeout=0, ping_interval=0)
+            async with Server(flood, config) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+                    await peer.ask("go")
+                    await asyncio.sleep(1)
+                    began = loop.time()
+                    peer.writer.write_eof()
+                    await server.sockets.emptied()
+                    assert not server.conversation.sessions
+                    return loop.time() - began
+
+        assert run_virtually(main()) == pytest.approx(5, abs=0.5)
+
+    def test_without_a_close_timeout_a_dead_peer_is_cut_all_the_same(self) -> None:
+        async def main() -> float:
+            loop = asyncio.get_running_loop()
+            async with Server(answer, Config(port=0, close_timeout=0, ping_interval=0)) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    began = loop.time()
+                    await peer.write(masked(0x2, b"binary"))
+                    await server.sockets.emptied()
+                    return loop.time() - began
+
+        assert run_virtually(main()) == pytest.approx(60, abs=0.5)
 
     def test_an_eof_without_a_close_ends_the_connection(self) -> None:
         async def main() -> None:

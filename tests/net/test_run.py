@@ -94,6 +94,13 @@ class TestShapes:
         assert text_of(ask(Callback())) == "ab"
         assert text_of(ask(partial(Callback().__call__))) == "ab"
 
+    def test_one_that_takes_no_turn_is_refused_at_once(self) -> None:
+        async def alone() -> None:
+            """Nobody tells it anything."""
+
+        with pytest.raises(ConfigError, match="exactly one argument"):
+            check_callback(alone)
+
     @pytest.mark.parametrize("wrong", [lambda turn: "hi", 7, "text", print, object])
     def test_what_is_not_async_is_refused_at_once(self, wrong: Any) -> None:
         with pytest.raises(ConfigError, match="must be an async generator"):
@@ -142,6 +149,132 @@ class TestFailures:
         assert events[-1]["data"]["code"] == "generation_failed"
         assert "TypeError" in caplog.text
         assert len(closed) == 1
+
+    def test_whatever_is_raised_ends_the_turn(self, caplog: pytest.LogCaptureFixture) -> None:
+        class PanicError(BaseException):
+            """As extension modules raise it."""
+
+        async def generate(turn: Turn) -> AsyncIterator[str]:
+            yield "half"
+            raise PanicError("boom")
+
+        assert ask(generate)[-1]["data"]["code"] == "generation_failed"
+        assert "boom" in caplog.text
+
+    def test_an_error_that_was_not_initialised_ends_the_turn_all_the_same(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Careless(TurnError):
+            def __init__(self) -> None:
+                """Forgets its base."""
+
+        async def generate(turn: Turn) -> AsyncIterator[str]:
+            yield "half"
+            raise Careless
+
+        assert ask(generate)[-1]["data"]["code"] == "generation_failed"
+        assert "Careless" in caplog.text
+
+    def test_a_coroutine_that_returns_its_answer_says_so(self, caplog: pytest.LogCaptureFixture) -> None:
+        async def generate(turn: Turn) -> str:
+            return "an answer that nobody would see"
+
+        assert ask(generate)[-1]["data"]["code"] == "generation_failed"
+        assert "shows by turn.send" in caplog.text
+
+    def test_who_catches_what_it_did_wrong_may_go_on(self) -> None:
+        async def generate(turn: Turn) -> AsyncIterator[Any]:
+            try:
+                yield 5
+            except TypeError:
+                yield "better"
+
+        assert text_of(ask(generate)) == "better"
+
+    def test_who_goes_on_and_on_does_not_hold_the_loop(self) -> None:
+        async def generate(turn: Turn) -> AsyncIterator[Any]:
+            while True:
+                try:
+                    yield 5
+                except TypeError:
+                    yield "bad "
+
+        async def main() -> None:
+            async with Server(generate, Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
+                await peer.ask("go")
+                await peer.event("start")
+                await peer.event("token")
+                await peer.send({"event": "stop"})
+                assert (await peer.turn())[-1]["data"]["status"] == "stopped"
+
+        asyncio.run(asyncio.wait_for(main(), 20))
+
+    def test_its_own_tasks_do_not_wait_for_a_reader_that_is_gone(self) -> None:
+        tasks: list[asyncio.Task[None]] = []
+
+        async def write(turn: Turn) -> None:
+            while not turn.over:
+                await turn.send("x" * 10_000)
+
+        async def generate(turn: Turn) -> None:
+            tasks.extend(asyncio.create_task(write(turn)) for _ in range(3))
+            await asyncio.wait(tasks)
+
+        async def main() -> None:
+            async with Server(generate, Config(port=0)) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    transport: Any = peer.writer.transport
+                    transport.pause_reading()
+                    await peer.ask("go")
+                    await asyncio.sleep(1)
+                    assert len(tasks) == 3
+                await asyncio.sleep(1)
+                assert all(task.done() for task in tasks)
+
+        run_virtually(main())
+
+    def test_what_it_does_to_the_content_stays_its_own_affair(self) -> None:
+        async def generate(turn: Turn) -> AsyncIterator[str]:
+            turn.content["mine"] = object()
+            yield "done"
+
+        async def main() -> None:
+            async with Server(generate, Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
+                await peer.ask({"a": 1})
+                await peer.turn()
+                await peer.send({"event": "history"})
+                assert (await peer.event("history"))["data"]["items"][0]["content"] == {"a": 1}
+
+        run_virtually(main())
+
+    def test_a_timeout_of_its_own_is_its_own_affair(self) -> None:
+        async def generate(turn: Turn) -> AsyncIterator[str]:
+            try:
+                async with asyncio.timeout(0.5):
+                    while True:
+                        yield "x" * 10_000
+            except TimeoutError:
+                yield "first "
+            yield "second"
+
+        async def main() -> None:
+            async with Server(generate, Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
+                transport: Any = peer.writer.transport
+                transport.pause_reading()
+                await peer.ask("go")
+                await asyncio.sleep(1)
+                transport.resume_reading()
+                events = await peer.turn()
+                assert text_of(events).endswith("xfirst second")
+                assert events[-1]["data"]["status"] == "completed"
+
+        run_virtually(main())
+
+    def test_no_field_of_its_own_can_end_the_turn(self) -> None:
+        with pytest.raises(ValueError, match="'final' ends a turn"):
+            Custom("x", {"final": True})
+        with pytest.raises(ValueError, match="'final' ends a turn"):
+            Source(extra={"final": False})
 
     def test_a_cancellation_of_its_own_making(self) -> None:
         async def generate(turn: Turn) -> None:

@@ -44,6 +44,35 @@ def test_a_visit_comes_within_a_tick_of_its_deadline() -> None:
     run_virtually(main())
 
 
+def test_a_server_that_starts_between_two_ticks_is_as_exact() -> None:
+    async def main() -> None:
+        await asyncio.sleep(TICK * 0.96)
+        sweeper = Sweeper(asyncio.get_running_loop())
+        sweeper.start()
+        items = {due: Item() for due in (0.26, 0.49, 0.5, 0.51, 1.3)}
+        for due, item in items.items():
+            sweeper.schedule(item, due)
+        await asyncio.sleep(10)
+        for due, item in items.items():
+            assert due <= item.visits[0] <= due + TICK + 0.01
+        sweeper.stop()
+
+    run_virtually(main())
+
+
+def test_nothing_is_kept_of_what_was_cancelled() -> None:
+    sweeper = Sweeper(asyncio.new_event_loop())
+    items = [Item() for _ in range(100)]
+    for item in items:
+        sweeper.schedule(item, 600)
+        sweeper.schedule(item, 300)
+    assert len(sweeper) == 100
+    for item in items:
+        sweeper.cancel(item)
+    assert len(sweeper) == 0
+    sweeper._loop.close()
+
+
 def test_only_the_newest_plan_counts() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -79,7 +108,7 @@ def test_a_visit_says_when_the_next_one_is_due() -> None:
     run_virtually(main())
 
 
-def test_a_visit_that_fails_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_visit_that_fails_harms_no_other_and_comes_again(caplog: pytest.LogCaptureFixture) -> None:
     class Failing(Item):
         def visit(self, now: float) -> float:
             raise RuntimeError("oops")
@@ -91,6 +120,7 @@ def test_a_visit_that_fails_harms_no_other(caplog: pytest.LogCaptureFixture) -> 
     with caplog.at_level(logging.ERROR):
         sweeper.sweep(2)
     assert item.visits == [2]
+    assert failing.due == 3
     assert "oops" in caplog.text
     sweeper._loop.close()
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.wire.masked import examples
-from wsserver.wire.close import REFUSAL_CODES, CloseCode, decode_close, encode_close, may_travel
+from wsserver.wire.close import CloseCode, decode_close, encode_close, may_travel
 
 TRAVELLERS = {1000, 1001, 1002, 1003, *range(1007, 1014), *range(3000, 5000)}
 reasons = st.text(st.characters(exclude_categories=["Cs"]), max_size=130)
@@ -29,9 +29,6 @@ class TestReservedStatusCodeRanges:  # RFC 6455, section 7.4.2
     @pytest.mark.parametrize("code", [code for code in CloseCode if code not in (1005, 1006)])
     def test_all_of_ours_may_travel(self, code: CloseCode) -> None:
         assert may_travel(code)
-
-    def test_a_browser_is_told_of_a_refusal_by_a_code(self) -> None:
-        assert REFUSAL_CODES == {401: 4501, 403: 4503, 429: 4504, 503: 1013}
 
 
 class TestClose:  # RFC 6455, section 5.5.1

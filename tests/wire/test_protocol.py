@@ -291,3 +291,21 @@ class TestSendingData:  # RFC 6455, section 6.1
             assert 0 < len(chunk) <= CHUNK_SIZE
             said += chunk
         assert said == expected
+
+
+class TestSteps:
+    """What a peer sends is counted as work, also where it completes no message."""
+
+    def test_each_frame_and_piece_is_a_step(self) -> None:
+        protocol = Protocol(1000)
+        data = masked(PING) + masked(TEXT, b"a", fin=False) + masked(CONTINUATION, b"b") + masked(TEXT, b"c")
+        steps = list(protocol.steps(data))
+        assert [step.payload for step in steps if step is not None] == [b"ab", b"c"]
+        assert len(steps) > 4
+
+    def test_unread_pongs_take_few_objects(self) -> None:
+        protocol = Protocol(1000)
+        list(protocol.steps(masked(PING) * 10_000))
+        assert protocol.queued == 20_000
+        assert len(protocol._outgoing) < 10
+        assert protocol.data_to_send() == b"\x8a\x00" * 10_000

@@ -34,9 +34,19 @@ def encode_event(
     if seq is not None:
         envelope["seq"] = seq
     try:
-        return b"".join((orjson.dumps(envelope), b""))
+        return encode_kept(envelope)
     except orjson.JSONEncodeError as exc:
         raise TypeError(f"the data of the event {event!r} cannot be written as JSON: {exc}") from exc
+
+
+def encode_kept(value: Any) -> bytes:
+    """The JSON of a value that is kept for long."""
+    return b"".join((orjson.dumps(value), b""))
+
+
+def decode_value(value: bytes) -> Any:
+    """What this is the JSON of."""
+    return orjson.loads(value)
 
 
 def decode_text(value: bytes | bytearray) -> str:
@@ -89,6 +99,8 @@ def _bad(text: str, ref: str | None = None) -> ClientError:
 
 def _message(data: dict[str, Any], ref: str | None) -> events.Message:
     content = data.get("content")
+    if "content" not in data:
+        raise _bad("a message has its content in data", ref)
     if content is None or content in ("", [], {}):
         raise _bad("content must not be empty", ref)
     return events.Message(_returnable(content, ref), ref)

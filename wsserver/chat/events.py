@@ -25,6 +25,12 @@ def _known(**data: Any) -> dict[str, Any]:
     return {name: value for name, value in data.items() if value is not None}
 
 
+def _refuse_final(data: Mapping[str, Any]) -> None:
+    """A turn is over where an event says `final`: only the server may say it."""
+    if "final" in data:
+        raise ValueError("the field 'final' ends a turn: choose another name")
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """Text to append to the answer. Yielding the bare `str` is the same."""
@@ -82,6 +88,9 @@ class Source:
     score: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _refuse_final(self.extra)
+
     def data(self) -> dict[str, Any]:
         return {**self.extra, **_known(title=self.title, text=self.text, url=self.url, score=self.score)}
 
@@ -108,6 +117,10 @@ class Reset:
 
     channel: Literal["answer", "sources"] = "answer"
 
+    def __post_init__(self) -> None:
+        if self.channel not in ("answer", "sources"):
+            raise ValueError(f"a reset voids 'answer' or 'sources', not {self.channel!r}")
+
     def data(self) -> dict[str, Any]:
         return {"channel": self.channel}
 
@@ -124,6 +137,7 @@ class Custom:
     def __post_init__(self) -> None:
         if not self.event or self.event in RESERVED:
             raise ValueError(f"an event of your own needs a name that the protocol does not use, not {self.event!r}")
+        _refuse_final(self.body)
 
     def data(self) -> dict[str, Any]:
         return dict(self.body)

@@ -77,7 +77,7 @@ class Log:
     is not above `brake`, the callback need not wait for its reader.
     """
 
-    __slots__ = ("_blocks", "_run", "_seal_at", "brake", "head", "limit", "size", "start", "written")
+    __slots__ = ("_blocks", "_seal_at", "brake", "head", "limit", "run", "size", "start", "written")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -88,11 +88,11 @@ class Log:
         self.size = 0  # what the finished blocks take in memory, in bytes
         self._seal_at = 0
         self._blocks: list[Run | bytes] = _EMPTY
-        self._run: Run | None = None
+        self.run: Run | None = None  # the run that still grows
 
     def append_token(self, template: bytes, value: bytes) -> None:
         """A token as the JSON of its text without the quotes, in the envelope of its turn."""
-        run = self._run
+        run = self.run
         if run is None or run.template is not template or self.written > self._seal_at:
             run = self._begin_run(template)
         run.values.append(value)
@@ -109,10 +109,10 @@ class Log:
 
     def seal(self) -> None:
         """Ends the run that still grows and makes it compact."""
-        if self._run is not None:
-            self._run.seal()
-            self.size += self._run.size
-            self._run = None
+        if self.run is not None:
+            self.run.seal()
+            self.size += self.run.size
+            self.run = None
 
     def trim(self, seq: int) -> None:
         """Drops the oldest blocks while the log is over its limit, but none with an event after `seq`."""
@@ -138,17 +138,12 @@ class Log:
             first -= _length(self._blocks[index])
         return islice(self._blocks, index, None)
 
-    @property
-    def run(self) -> Run | None:
-        """The run that still grows."""
-        return self._run
-
     def _begin_run(self, template: bytes) -> Run:
         self.seal()
         self._seal_at = self.written + _RUN_SIZE
-        self._run = Run(self.head + 1, template)
-        self._add(self._run)
-        return self._run
+        self.run = Run(self.head + 1, template)
+        self._add(self.run)
+        return self.run
 
     def _add(self, block: Run | bytes) -> None:
         if not self._blocks:

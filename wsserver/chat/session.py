@@ -33,6 +33,11 @@ REMEMBERED_IDS = 256
 class Reader(Protocol):
     """What a session knows of the connection that reads it."""
 
+    @property
+    def full(self) -> bool:
+        """Whether it is too far behind for what need not be kept."""
+        ...
+
     def wake(self) -> None:
         """There is something new in the log."""
 
@@ -55,14 +60,17 @@ class Said(NamedTuple):
 
     turn: int
     role: str
-    content: Any
+    content: bytes  # as JSON: the objects that it makes take up to twenty times its size, and may be changed
     status: str
     truncated: bool
-    size: int
+
+    @property
+    def size(self) -> int:
+        return len(self.content) + ENTRY_OVERHEAD
 
     def view(self) -> dict[str, Any]:
         """As a callback sees it."""
-        return {"role": self.role, "content": self.content, "status": self.status}
+        return {"role": self.role, "content": envelope.decode_value(self.content), "status": self.status}
 
     def item(self) -> dict[str, Any]:
         """As a client sees it."""
@@ -136,7 +144,7 @@ class Session:
             "history",
             {
                 "items": [said.item() for said in self._history or ()],
-                "active": {"turn": active.id, "text": active.text} if active else None,
+                "active": active.shown() if active else None,
                 "seq": self.log.head,
             },
         )
@@ -209,11 +217,11 @@ class Session:
 
     def remember(self, turn: int, role: str, content: Any, status: str, truncated: bool = False) -> None:
         """Adds to the history; what is oldest goes where it grows beyond its limit."""
-        size = len(envelope.encode_value(content)) + ENTRY_OVERHEAD
+        said = Said(turn, role, envelope.encode_kept(content), status, truncated)
         if self._history is None:
             self._history = []
-        self._history.append(Said(turn, role, content, status, truncated, size))
-        self._history_size += size
+        self._history.append(said)
+        self._history_size += said.size
         while self._history_size > self._config.max_history:
             self._history_size -= self._history.pop(0).size
 

@@ -123,6 +123,11 @@ class Turn:
         """The answer as far as it was shown."""
         return envelope.decode_text(self._text)
 
+    def shown(self) -> dict[str, Any]:
+        """What a client is told of the answer that is under way."""
+        shown = {"turn": self.id, "text": self.text}
+        return {**shown, "truncated": True} if self._room < 0 else shown
+
     def publish(self, item: Item) -> None:
         """Puts `item` into the log, or shows it in passing; raises `TypeError` for what is no item."""
         if self.over:
@@ -141,7 +146,9 @@ class Turn:
         elif isinstance(item, Tool | Source | Custom):
             session.publish(item.event, item.data(), self.id)
         elif isinstance(item, Status):
-            session.tell(item.event, item.data(), self.id)
+            # Not logged, so nothing slows it down: a reader that is behind goes without.
+            if session.reader is not None and not session.reader.full:
+                session.tell(item.event, item.data(), self.id)
         elif isinstance(item, Reset):
             session.publish(item.event, item.data(), self.id)
             if item.channel == "answer":
@@ -178,6 +185,10 @@ class Turn:
         session = self._session
         session.publish(event, data, self.id)
         self.over = True
+        if session.gate is not None:
+            # Nothing of this turn waits for the reader any more.
+            session.gate.set()
+            session.gate = None
         if session.turn is self:
             session.remember(self.id, "assistant", self.text, status, self._room < 0)
         self._forget()

@@ -114,7 +114,7 @@ class Screen:
 
     def failure(self, message: str, *, retryable: bool) -> None:
         """A question that got no answer, or none to its end."""
-        self.line(f"✗ {one_line(message)}{'; you can ask again' if retryable else ''}", RED)
+        self.line(f"✗ {one_line(message)}{' (you can ask again)' if retryable else ''}", RED)
 
     def _list_sources(self) -> None:
         self.end_line()

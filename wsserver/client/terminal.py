@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _READ_SIZE = 2**16
 _INTERRUPTED = 128 + signal.SIGINT
+_KEYS = re.compile("\x1b(?:\\[[0-9;]*[A-Za-z~]|O[A-Z])")
 
 
 def chat(url: str) -> int:
@@ -92,7 +94,7 @@ class _Input:
         *lines, self._rest = (self._rest + self._decoder.decode(data, final=self._ended)).split("\n")
         if self._ended:
             lines.append(self._rest)
-        self._lines.extend(line for text in lines if (line := text.strip()))
+        self._lines.extend(line for text in lines if (line := _typed(text)))
         self._arrived.set()
 
 
@@ -183,6 +185,11 @@ async def _stop(chat: Chat) -> None:
     # What became of the answer is told by its last event.
     with suppress(ChatError):
         await chat.stop()
+
+
+def _typed(text: str) -> str:
+    """What the person meant: without the codes that keys such as the arrows leave in a plain terminal."""
+    return "".join(filter(str.isprintable, _KEYS.sub("", text))).strip()
 
 
 def _write(text: str) -> None:

@@ -12,11 +12,12 @@ from ..errors import HandshakeError
 from ..wire import deflate, handshake
 from ..wire import protocol as wire
 from ..wire.close import CloseCode
-from .connection import Connection, Core
+from .connection import Connection
+from .sockets import LONGEST_CLOSE, Core, end_sending, peer_of
 
 if TYPE_CHECKING:
     from ..wire.handshake import Request, Upgrade
-    from .connection import Handler
+    from .sockets import Handler
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 class House(Core, Protocol):
     """What admission needs of the server."""
 
+    @property
+    def closing(self) -> bool: ...
     @property
     def conversation(self) -> Handler: ...
     @property
@@ -48,6 +51,9 @@ class Opening(asyncio.Protocol):
         # uvloop's transports are no subclass of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         self._house.sockets.add(self)
+        if self._house.closing:
+            # It was accepted before the listener was closed, and comes too late.
+            self.close(CloseCode.SERVICE_RESTART)
         self._limit(self._house.config.open_timeout)
 
     def data_received(self, data: bytes) -> None:
@@ -107,6 +113,7 @@ class Opening(asyncio.Protocol):
         self._leave()
         transport.set_protocol(connection)
         handler.opened(connection)
+        logger.debug("%r opened from %s", connection, peer_of(transport))
         connection.pump.run()
         if self._reader.trailing_data:
             connection.data_received(self._reader.trailing_data)
@@ -116,13 +123,10 @@ class Opening(asyncio.Protocol):
         if transport is None:
             return
         self._ending = True
+        logger.debug("a handshake from %s was refused: %d %s", peer_of(transport), error.status, error.message)
         transport.write(handshake.refuse(error))
-        if transport.can_write_eof():
-            # With bytes of the peer's unread a plain close is a reset, which may overtake the answer.
-            transport.write_eof()
-        else:
-            transport.close()
-        self._limit(self._house.config.close_timeout)
+        end_sending(transport)
+        self._limit(self._house.config.close_timeout or LONGEST_CLOSE)
 
     def _limit(self, timeout: float) -> None:
         self._house.sweeper.schedule(self, self._house.loop.time() + timeout if timeout else inf)

@@ -1,87 +1,52 @@
-"""An open WebSocket connection as asyncio sees it: moves bytes, decides nothing.
+"""An open WebSocket connection as asyncio sees it: moves bytes and keeps deadlines.
 
-What the bytes mean is the protocol's to say, what a message does is the handler's, when to write is the pump's. Here
-are the connection's deadlines: pings, signs of life, progress of what it sends, the end of its closing.
+What the bytes mean is the protocol's to say, what a message does is the handler's, when to write is the pump's. The
+deadlines are those of pings, of signs of life, of progress of what is sent, and of the end of closing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import chain
 from math import inf
 from random import random
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ..wire.close import CloseCode
 from ..wire.frames import PING
 from ..wire.protocol import State
 from .flow import Pump
+from .sockets import LONGEST_CLOSE, end_sending
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..chat.session import Session
-    from ..config import Config
     from ..wire.frames import Frame
     from ..wire.protocol import Protocol as WireProtocol
-    from .flow import Flusher
-    from .sweeper import Sweeper
+    from .sockets import Core, Handler
 
 logger = logging.getLogger(__name__)
 
-
-class Handler(Protocol):
-    """What a connection carries: the conversation, or the raw echo."""
-
-    def opened(self, connection: Connection) -> None:
-        """The handshake is accepted; what is sent now leaves with the 101."""
-
-    def handle(self, connection: Connection, frame: Frame) -> None:
-        """A message has come."""
-
-    def lost(self, connection: Connection) -> None:
-        """The connection is gone; called exactly once."""
-
-
-class Member(Protocol):
-    """An open socket, during its handshake or after it."""
-
-    def close(self, code: int, reason: str = "") -> None:
-        """Ends it in order, by a deadline."""
-
-
-class Registry(Protocol):
-    """Where all open sockets of a server are known."""
-
-    def add(self, member: Member) -> None: ...
-    def remove(self, member: Member) -> None: ...
-
-
-class Core(Protocol):
-    """What all connections of a server share."""
-
-    @property
-    def config(self) -> Config: ...
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop: ...
-    @property
-    def sweeper(self) -> Sweeper: ...
-    @property
-    def flusher(self) -> Flusher: ...
-    @property
-    def sockets(self) -> Registry: ...
+#: How many frames, or pieces of frames, of one connection are handled before others have their turn.
+STEPS_PER_TURN = 64
 
 
 class Connection(asyncio.Protocol):
     """From the accepted handshake to the end of the transport."""
 
     __slots__ = (
+        "_close_deadline",
+        "_closing",
         "_core",
         "_handler",
         "_life",
         "_next_ping",
         "_progress",
+        "_rest",
         "_taken",
         "_transport",
-        "close_deadline",
         "due",
         "protocol",
         "pump",
@@ -95,10 +60,12 @@ class Connection(asyncio.Protocol):
         self.pump = Pump(transport, protocol, core.flusher, config)
         self.session: Session | None = None
         self.due = inf
-        self.close_deadline = inf
         self._core = core
         self._handler = handler
         self._transport: asyncio.Transport | None = transport
+        self._rest: Iterator[Frame | None] | None = None  # received, but not read; then the transport reads nothing
+        self._closing: tuple[int, str] | None = None  # code and reason of the Close that is to be sent
+        self._close_deadline = inf
         self._life = now  # the last sign of it
         # The first ping comes at a random point of the interval: connections that came together do not beat together.
         self._next_ping = now + config.ping_interval * random() if config.ping_interval else inf
@@ -114,26 +81,19 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._life = self._core.loop.time()
-        protocol = self.protocol
-        try:
-            for frame in protocol.receive_data(data):
-                self._handler.handle(self, frame)
-        except Exception:
-            logger.exception("a message of %r could not be handled", self)
-            protocol.fail(CloseCode.INTERNAL_ERROR, "")
-        if protocol.queued:
-            self.pump.run()
-            self.pump.bound()
-        if protocol.state is State.CLOSED:
-            self._finish()
+        steps = self.protocol.steps(data)
+        self._read(steps if self._rest is None else chain(self._rest, steps))
 
     def eof_received(self) -> bool:
         self.protocol.receive_eof()
+        # What is still to be written may never be taken.
+        self._limit_closing()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.protocol.receive_eof()
-        self._transport = None
+        logger.debug("%r lost: %d %r", self, self.protocol.close_code, self.protocol.close_reason)
+        self._transport = self._rest = None
         self.pump.detach()
         self._core.sweeper.cancel(self)
         self._core.sockets.remove(self)
@@ -141,55 +101,101 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.pump.paused = True
-        now = self._core.loop.time()
-        self._progress = now
+        self._progress = self._core.loop.time()
         self._taken = self.pump.taken
         self._reschedule()
 
     def resume_writing(self) -> None:
         self.pump.paused = False
         self._life = self._core.loop.time()
+        self._go_on()
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _read(self, steps: Iterator[Frame | None]) -> None:
+        """Handles what was received, as much of it as others can wait for."""
+        limit = self._core.config.hard_limit
+        was_paused, self._rest = self._rest is not None, None
+        try:
+            for count, frame in enumerate(steps, 1):
+                if frame is not None and self._closing is None:
+                    self._handler.handle(self, frame)
+                if count == STEPS_PER_TURN:
+                    self._rest = steps
+                    self._core.loop.call_soon(self._go_on)
+                    break
+                if self._waiting > limit and self._is_overfull():
+                    break
+        except Exception:
+            logger.exception("a message of %r could not be handled", self)
+            self.protocol.fail(CloseCode.INTERNAL_ERROR, "")
+        if self._is_overfull():
+            self._rest = steps
+        if self._transport is not None and was_paused != (self._rest is not None):
+            self._transport.resume_reading() if was_paused else self._transport.pause_reading()
+        self._try_to_close()
+
+    def _go_on(self) -> None:
+        """Others had their turn, or the peer has read: writes, and reads what is left of what was received."""
         self.pump.run()
-        if self.protocol.state is State.CLOSED:
-            self._finish()
+        if self._rest is not None and self._waiting <= self._core.config.hard_limit // 2:
+            self._read(self._rest)
+        else:
+            self._try_to_close()
+
+    @property
+    def _waiting(self) -> int:
+        """Bytes that wait to be sent."""
+        return self.protocol.queued + self.pump.behind
+
+    def _is_overfull(self) -> bool:
+        """Whether the peer makes us answer and takes no answers: too much waits, after all that can go has gone."""
+        if self.protocol.queued:
+            self.pump.run()
+        return self._waiting > self._core.config.hard_limit
 
     # -- closing -------------------------------------------------------------------------------------------------
 
     def close(self, code: int, reason: str = "") -> None:
-        """Sends what can go, then begins the closing handshake; what does not end in time is aborted."""
-        self.pump.run()
+        """Begins the closing handshake behind all that was published; what takes too long is aborted."""
+        if self._closing is None:
+            self._closing = code, reason
+            self._limit_closing()
+            self.pump.run()
+            self._try_to_close()
+
+    def close_now(self, code: int, reason: str) -> None:
+        """Begins the closing handshake at once: the peer reads nothing, or has sent what must not be sent."""
+        self._limit_closing()
         self.protocol.send_close(code, reason)
         self.pump.run()
-        self._limit_closing()
 
     def abort(self) -> None:
         """Ends the connection now, whatever still waits to be sent."""
         if self._transport is not None:
             self._transport.abort()
 
-    def _finish(self) -> None:
-        """The closing handshake is over, or the connection has failed: ends the transport, once all is written."""
-        self._limit_closing()
-        transport = self._transport
-        if transport is None or transport.is_closing() or self.pump.paused or self.protocol.queued:
-            return
-        if transport.can_write_eof():
-            # With bytes of the peer's unread a plain close is a reset, which may overtake our Close frame.
-            transport.write_eof()
-        else:
-            transport.close()
+    def _try_to_close(self) -> None:
+        """The next step of closing, if it can be taken: our Close behind the last event, our end of TCP behind all."""
+        protocol = self.protocol
+        if self._closing is not None and not self.pump.behind:
+            protocol.send_close(*self._closing)
+            self.pump.run()
+        if protocol.state is State.CLOSED:
+            self._limit_closing()
+            if self._transport is not None and not self.pump.paused and not protocol.queued:
+                end_sending(self._transport)
 
     def _limit_closing(self) -> None:
-        timeout = self._core.config.close_timeout
-        if self.close_deadline == inf and timeout:
-            self.close_deadline = self._core.loop.time() + timeout
+        if self._close_deadline == inf:
+            self._close_deadline = self._core.loop.time() + (self._core.config.close_timeout or LONGEST_CLOSE)
             self._reschedule()
 
     # -- called by the sweeper -----------------------------------------------------------------------------------
 
     def visit(self, now: float) -> float:
         config = self._core.config
-        if now >= self.close_deadline:
+        if now >= self._close_deadline:
             self.abort()
             return inf
         if self.protocol.state is State.OPEN:
@@ -200,7 +206,7 @@ class Connection(asyncio.Protocol):
                 self.protocol.send(PING, b"")
                 self.pump.run()
             if now >= self._life_deadline():
-                self.close(CloseCode.NO_PONG, "no pong")
+                self.close_now(CloseCode.NO_PONG, "no pong")
                 self.abort()
                 return inf
         return self._next_visit()
@@ -211,7 +217,7 @@ class Connection(asyncio.Protocol):
             self._taken = taken
             self._progress = self._life = now
         elif timeout and now >= self._progress + timeout:
-            self.close(CloseCode.SLOW_READER, "too slow a reader")
+            self.close_now(CloseCode.SLOW_READER, "too slow a reader")
 
     def _life_deadline(self) -> float:
         config = self._core.config
@@ -219,8 +225,8 @@ class Connection(asyncio.Protocol):
 
     def _next_visit(self) -> float:
         if self.protocol.state is not State.OPEN:
-            return self.close_deadline
-        due = min(self._next_ping, self._life_deadline())
+            return self._close_deadline
+        due = min(self._next_ping, self._life_deadline(), self._close_deadline)
         timeout = self._core.config.write_timeout
         if self.pump.paused and timeout:
             # Progress is seen only where it is looked for: often enough to be exact to an eighth.

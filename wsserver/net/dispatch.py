@@ -71,7 +71,7 @@ class Conversation:
         session = connection.session
         assert session is not None, "a connection of the conversation has a session"
         if frame.opcode != TEXT:
-            connection.close(CloseCode.UNSUPPORTED_DATA, "only text is understood here")
+            connection.close_now(CloseCode.UNSUPPORTED_DATA, "only text is understood here")
             return
         try:
             event = envelope.decode_event(frame.payload)

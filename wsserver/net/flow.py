@@ -10,6 +10,7 @@ the flush interval leaves together, by one timer for all connections.
 
 from __future__ import annotations
 
+import logging
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from ..chat.session import Session
     from ..config import Config
     from ..wire.protocol import Protocol
+
+logger = logging.getLogger(__name__)
 
 #: How long a callback may hold the loop while its events wait to be flushed, in seconds.
 LONGEST_HOLD = 0.001
@@ -82,7 +85,11 @@ class Flusher:
         self.late_after = inf
         for pump in marked:
             pump.marked = False
-            pump.run()
+            try:
+                pump.run()
+            except Exception:
+                # The others must not wait for ever because of this one.
+                logger.exception("a connection could not be written to")
         self._last = self.clock()
 
 
@@ -99,13 +106,11 @@ class Pump:
         "_transport",
         "marked",
         "paused",
-        "reading_paused",
     )
 
     def __init__(self, transport: Transport, protocol: Protocol, flusher: Flusher, config: Config) -> None:
         self.marked = False
         self.paused = False  # the gate: the transport holds bytes that the kernel would not take
-        self.reading_paused = False
         self._transport: Transport | None = transport
         self._protocol = protocol
         self._flusher = flusher
@@ -119,6 +124,11 @@ class Pump:
     def taken(self) -> int:
         """Bytes ever taken by the kernel: grows where a reader makes progress."""
         return self._handed - (self._transport.get_write_buffer_size() if self._transport else 0)
+
+    @property
+    def behind(self) -> int:
+        """Bytes of the log that wait for this reader."""
+        return self._cursor.behind if self._cursor is not None and self._protocol.state is State.OPEN else 0
 
     def attach(self, session: Session, cursor: Cursor) -> None:
         """From now on sends the session's log, from the cursor on."""
@@ -144,14 +154,12 @@ class Pump:
         if not self.paused:
             self._read_log()
         self._protocol.send(TEXT, payload)
-        self.bound()
         self.wake()
 
-    def bound(self) -> None:
-        """Reads no more from a peer that makes us answer and takes no answers."""
-        if self._transport is not None and self._protocol.queued > self._config.hard_limit and not self.reading_paused:
-            self.reading_paused = True
-            self._transport.pause_reading()
+    @property
+    def full(self) -> bool:
+        """Whether what need not be kept had better not be sent: this reader is behind with what must."""
+        return self._protocol.queued > self._config.soft_limit
 
     def run(self) -> None:
         """Writes as long as the gate is open and there is something to write."""
@@ -162,16 +170,16 @@ class Pump:
             data = protocol.data_to_send()
             self._handed += len(data)
             transport.write(data)
-        if self.reading_paused and protocol.queued <= self._config.hard_limit // 2:
-            self.reading_paused = False
-            transport.resume_reading()
 
     def _read_log(self) -> bool:
         """Takes the next events from the log, if there are any."""
         session, cursor = self._session, self._cursor
-        if session is None or cursor is None or cursor.seq == session.log.head:
-            return False
-        if self._protocol.state is not State.OPEN:
+        if (
+            session is None
+            or cursor is None
+            or cursor.seq == session.log.head
+            or self._protocol.state is not State.OPEN
+        ):
             return False
         log = session.log
         self._protocol.send_texts(cursor.read(_READ_SIZE))

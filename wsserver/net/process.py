@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..config import Config
@@ -18,15 +21,35 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: How long a process may take to end after its server has, where `close_timeout` sets no limit, in seconds.
+_LONGEST_EXIT = 60.0
+
 
 def run(generate: Generate, config: Config | None = None) -> None:
     """Serves `generate` until SIGINT or SIGTERM; prints the address on standard output once it can be reached.
 
-    Raises `ConfigError` where the callback or the settings cannot work.
+    Logs to standard error, unless the program has set up logging by itself. Raises `ConfigError` where the callback or
+    the settings cannot work.
     """
     config = config or Config()
-    with asyncio.Runner(loop_factory=loop_factory(config.loop)) as runner:
-        runner.run(_serve(Server(generate, config)))
+    logging.basicConfig(
+        level=config.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    server = Server(generate, config)
+    with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop_factory(config.loop)) as runner:
+        runner.run(_serve(server))
+        # Callbacks that do not end, and threads that they left behind, would keep the loop from closing for ever.
+        watchdog = threading.Timer(config.close_timeout or _LONGEST_EXIT, _leave)
+        watchdog.daemon = True
+        watchdog.start()
+    watchdog.cancel()
+
+
+def _leave() -> None:
+    logger.error("leaving: callbacks, or threads of theirs, do not end")
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -45,13 +68,15 @@ async def _serve(server: Server) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     async with server:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                loop.add_signal_handler(number, stopped.set)
-            except NotImplementedError:  # on Windows, where Ctrl-C cancels this coroutine instead
-                logger.debug("no handler for %s on this loop", signal.Signals(number).name)
+        # Windows has no handlers on a loop: there Ctrl-C cancels this coroutine.
+        handled = () if sys.platform == "win32" else (signal.SIGINT, signal.SIGTERM)
+        for number in handled:
+            loop.add_signal_handler(number, stopped.set)
         for url in server.urls:
             sys.stdout.write(f"Listening on {url}\n")
         sys.stdout.flush()
         await stopped.wait()
         logger.info("shutting down")
+        for number in handled:
+            # The second signal ends the process at once.
+            loop.remove_signal_handler(number)

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 #: A callback that shows items without awaiting anything gives the loop back after so many.
 LONGEST_BURST = 64
 
+_NOTHING = object()
+
 
 def check_callback(generate: Any) -> Generate:
     """`generate` itself; raises `ConfigError` if it cannot be a callback."""
@@ -33,14 +35,24 @@ def check_callback(generate: Any) -> Generate:
     code = generate if inspect.isroutine(generate) or isinstance(generate, partial) else type(generate).__call__
     if not callable(generate):
         problem = f"is a {type(generate).__name__}"
-    elif inspect.isasyncgenfunction(code) or inspect.iscoroutinefunction(code):
-        return cast("Generate", generate)
-    else:
+    elif not (inspect.isasyncgenfunction(code) or inspect.iscoroutinefunction(code)):
         problem = "is not async"
+    elif not _takes_one(generate):
+        problem = "does not take exactly one argument, the turn"
+    else:
+        return cast("Generate", generate)
     raise ConfigError(
         f"the callback {getattr(generate, '__name__', generate)!r} {problem}: it must be an async generator function,"
         " like `async def generate(turn): yield 'hello'`, or a coroutine function that calls `turn.send`"
     )
+
+
+def _takes_one(generate: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(generate).bind(None)
+    except TypeError:
+        return False
+    return True
 
 
 class Owner(Protocol):
@@ -58,36 +70,36 @@ class Run:
 
     __slots__ = ("_burst", "_flusher", "_log", "_owner", "abandoned", "due", "session", "task", "turn")
 
-    def __init__(self, session: Session, turn: Turn, owner: Owner, flusher: Flusher) -> None:
+    def __init__(
+        self,
+        session: Session,
+        turn: Turn,
+        generate: Generate,
+        owner: Owner,
+        flusher: Flusher,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self.session = session
         self.turn = turn
         self.abandoned = False
         self.due = inf
-        self.task: asyncio.Task[None] | None = None
         self._owner = owner
         self._flusher = flusher
         self._log = session.log
         self._burst = 0
         turn.flow = self
-
-    def __repr__(self) -> str:
-        return f"<Run of {self.turn}>"
-
-    def start(self, generate: Generate, loop: asyncio.AbstractEventLoop) -> None:
         self.task = loop.create_task(self._main(generate))
         # Not a `finally`: a task that is cancelled before its first step never comes to one.
         self.task.add_done_callback(self._done)
 
-    def cancel(self) -> None:
-        """Lets the callback hear of its end: in its `await`, or at its `yield`."""
-        if self.task is not None:
-            self.task.cancel()
+    def __repr__(self) -> str:
+        return f"<Run of {self.turn}>"
 
     def abandon(self) -> None:
         """The callback did not end in time: nobody waits for it any more, and what it yields next is its last."""
         logger.warning("the callback of %r has not ended; its session goes on without it", self.turn)
         self.abandoned = True
-        self.cancel()
+        self.task.cancel()
 
     def visit(self, now: float) -> float:
         self._owner.expired(self)
@@ -113,15 +125,22 @@ class Run:
         turn = self.turn
         try:
             answer: Any = generate(turn)
-            await (self._show_all(aiter(answer)) if hasattr(answer, "__aiter__") else answer)
+            if hasattr(answer, "__aiter__"):
+                await self._show_all(aiter(answer))
+            elif (result := await answer) is not None:
+                raise TypeError(
+                    f"a callback that is a coroutine shows by turn.send, but returned {type(result).__name__}"
+                )
             turn.complete("completed")
         except TurnError as exc:
             turn.fail(exc.code, exc.message, retryable=exc.retryable)
-        except (Exception, asyncio.CancelledError) as exc:
+        except BaseException as exc:
             # Once the turn is over, a cancellation is what we asked for; before, it came out of the callback.
             if not (turn.over and isinstance(exc, asyncio.CancelledError)):
                 logger.exception("the callback of %r failed", turn)
             turn.fail("generation_failed", "the answer could not be generated")
+            if isinstance(exc, KeyboardInterrupt):
+                raise
 
     async def _show_all(self, items: AsyncIterator[Item]) -> None:
         publish, must_pause = self.turn.publish, self.must_pause
@@ -129,27 +148,36 @@ class Run:
             async for item in items:
                 if self.abandoned:
                     return
-                publish(item)
-                if must_pause():
+                shown: Any = item
+                while shown is not _NOTHING and not self.abandoned:
                     try:
-                        await self.pause()
-                    except asyncio.CancelledError as exc:
-                        await _throw(items, exc)
+                        publish(shown)
+                        if must_pause():
+                            await self.pause()
+                        break
+                    except (Exception, asyncio.CancelledError) as exc:
+                        # It is suspended at its `yield`: only there it hears of its end, or what it did wrong.
+                        shown = await _throw(items, exc)
         finally:
             # Nothing is left to close in a generator that has ended by itself.
             if hasattr(items, "aclose"):
                 await items.aclose()
 
     def _done(self, task: asyncio.Task[None]) -> None:
+        if not self.turn.over and not task.cancelled():
+            # Even telling the failure failed, as where a TurnError was not initialised.
+            logger.error("the callback of %r failed", self.turn, exc_info=task.exception())
+            self.turn.fail("generation_failed", "the answer could not be generated")
         self._owner.ended(self)
 
 
-async def _throw(items: Any, exc: asyncio.CancelledError) -> None:
-    """Raises `exc` where the callback is suspended, at its `yield`: it would never hear of it otherwise."""
+async def _throw(items: Any, exc: BaseException) -> Any:
+    """Raises `exc` at the `yield` of a callback that has one; what it yields in answer, or `_NOTHING`."""
     if not hasattr(items, "athrow"):
         raise exc
+    # One that goes on and on with what cannot be shown must not hold the loop.
+    await asyncio.sleep(0)
     try:
-        # What it yields in answer is dropped like all that comes after its end.
-        await items.athrow(exc)
+        return await items.athrow(exc)
     except StopAsyncIteration:
-        return
+        return _NOTHING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 from typing import TYPE_CHECKING, Self
@@ -14,14 +15,13 @@ from .admission import Opening
 from .dispatch import Conversation, Echo
 from .flow import Flusher
 from .run import check_callback
+from .sockets import Sockets
 from .sweeper import TICK, Sweeper
 from .turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
 
-    from .connection import Member
     from .run import Generate
 
 logger = logging.getLogger(__name__)
@@ -33,34 +33,6 @@ _BACKLOG = 4096
 _NOTSENT_LOWAT = 2**14
 
 
-class Sockets:
-    """All open sockets of a server, during their handshake and after it."""
-
-    def __init__(self) -> None:
-        self._members: set[Member] = set()
-        self._emptied = asyncio.Event()
-        self._emptied.set()
-
-    def __iter__(self) -> Iterator[Member]:
-        return iter(tuple(self._members))
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def add(self, member: Member) -> None:
-        self._members.add(member)
-        self._emptied.clear()
-
-    def remove(self, member: Member) -> None:
-        self._members.remove(member)
-        if not self._members:
-            self._emptied.set()
-
-    async def emptied(self) -> None:
-        """Returns once there is none left."""
-        await self._emptied.wait()
-
-
 class Server:
     """Serves `generate` on the running loop::
 
@@ -70,11 +42,13 @@ class Server:
 
     `generate` is called with a `Turn` for every message: an async generator that yields what the person is to see, or
     a coroutine function that calls `turn.send`. Leaving the block ends all turns and connections. Signals are never
-    touched. Entering raises `ConfigError` where the address cannot be had.
+    touched. Entering raises `ConfigError` where the address cannot be had. A server serves once: make another one to
+    serve again.
     """
 
     def __init__(self, generate: Generate, config: Config | None = None) -> None:
         self.config = config or Config()
+        self.closing = False
         self.sockets = Sockets()
         self.urls: list[str] = []
         self.echo = Echo()
@@ -90,7 +64,9 @@ class Server:
         sockets = await self._bind()
         self.sweeper.start()
         for listener in sockets:
-            self._listeners.append(await self.loop.create_server(lambda: Opening(self), sock=listener))
+            self._listeners.append(
+                await self.loop.create_server(lambda: Opening(self), sock=listener, backlog=_BACKLOG)
+            )
         return self
 
     async def __aexit__(
@@ -99,7 +75,11 @@ class Server:
         await self.close()
 
     async def close(self) -> None:
-        """Ends all turns with `server_shutdown` and all connections with 1012; returns when nothing is left."""
+        """Ends all turns with `server_shutdown` and all connections with 1012.
+
+        Returns when all connections are gone, and all callbacks have ended or used up `close_timeout`.
+        """
+        self.closing = True
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
@@ -113,7 +93,7 @@ class Server:
         self.sweeper.stop()
 
     async def _wait_for_callbacks(self) -> None:
-        tasks = [run.task for run in self.turns.runs if run.task is not None]
+        tasks = [run.task for run in self.turns.runs]
         if tasks:
             # Those that use up their time are abandoned by the sweeper, which makes most of them end after all.
             timeout = self.config.close_timeout
@@ -138,9 +118,10 @@ class Server:
         except OSError as exc:
             for bound in sockets:
                 bound.close()
-            raise ConfigError(
-                f"cannot listen on {host} port {port}: {exc.strerror}; choose another --port, or 0 for a free one"
-            ) from exc
+            advice = (
+                "another --port, or 0 for a free one" if exc.errno == errno.EADDRINUSE else "another --host or --port"
+            )
+            raise ConfigError(f"cannot listen on {host} port {port}: {exc.strerror}; choose {advice}") from exc
         for bound in sockets:
             name, number = bound.getsockname()[:2]
             shown = f"[{name}]" if bound.family == socket.AF_INET6 else name
@@ -149,7 +130,7 @@ class Server:
 
 
 def _listen(family: int, host: str, port: int) -> socket.socket:
-    listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    listener = socket.create_server((host, port), family=family)
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         # Connections inherit it from the socket that accepts them.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT)

@@ -1,7 +1,7 @@
 """The one timer of the server.
 
 Whoever has a deadline is visited at it: not before, and at most one `TICK` after. Deadlines lie in slots of one tick
-each, so that ten thousand connections cost one timer and, each, one place in a list.
+each, so that ten thousand connections cost one timer and, each, one place in a set.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TICK = 0.25
 class Visited(Protocol):
     """Something with deadlines."""
 
-    #: When it is to be visited next, in seconds of the loop's clock; written by the sweeper only.
+    #: When it is to be visited next, in seconds of the loop's clock, `inf` for never; written by the sweeper only.
     due: float
 
     def visit(self, now: float) -> float:
@@ -35,17 +35,17 @@ class Sweeper:
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
         self._timer: TimerHandle | None = None
-        self._slots: dict[int, list[Visited]] = {}
+        self._slots: dict[int, set[Visited]] = {}
+        self._late = False
         self._swept = 0  # all slots up to this one have been visited
 
     def __len__(self) -> int:
-        """How many visits are planned; those that have been cancelled go when their time comes."""
+        """How many visits are planned."""
         return sum(map(len, self._slots.values()))
 
     def start(self) -> None:
-        now = self._loop.time()
-        self._swept = int(now / TICK)
-        self._timer = self._loop.call_at(now + TICK, self._tick)
+        self._swept = int(self._loop.time() / TICK)
+        self._plan()
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -54,21 +54,27 @@ class Sweeper:
         self._slots.clear()
 
     def schedule(self, visited: Visited, due: float) -> None:
-        """Plans the next visit. An earlier plan for the same object no longer counts."""
-        visited.due = due
+        """Plans the next visit, instead of the one that was planned before."""
+        self.cancel(visited)
         if due != inf:
-            self._slots.setdefault(max(ceil(due / TICK), self._swept + 1), []).append(visited)
+            # What is long past is due at the next sweep.
+            visited.due = max(due, (self._swept + 1) * TICK)
+            self._slots.setdefault(_slot(visited.due), set()).add(visited)
 
     def cancel(self, visited: Visited) -> None:
-        """No visit any more."""
-        visited.due = inf
+        """No visit any more; nothing is kept of the object."""
+        if visited.due != inf:
+            slot = self._slots.get(_slot(visited.due))
+            if slot is not None:
+                slot.discard(visited)
+            visited.due = inf
 
     def sweep(self, now: float) -> None:
         """Makes all visits that are due at `now`."""
         last = int(now / TICK)
         for number in sorted(number for number in self._slots if number <= last):
-            for visited in self._slots.pop(number, ()):
-                # Rescheduled or cancelled since: its plan is another one now.
+            for visited in self._slots.pop(number):
+                # A visit before this one may have cancelled or postponed it.
                 if visited.due <= now:
                     self._visit(visited, now)
         self._swept = last
@@ -79,12 +85,24 @@ class Sweeper:
             due = visited.visit(now)
         except Exception:
             logger.exception("a visit of %r failed", visited)
-            return
-        # A visit that ended in `schedule` or `cancel` has said so itself.
-        if visited.due == inf and due != inf:
+            due = now + 1
+        # A visit that planned another one by itself has said so.
+        if visited.due == inf:
             self.schedule(visited, due)
 
+    def _plan(self) -> None:
+        self._timer = self._loop.call_at((self._swept + 1) * TICK, self._tick)
+
     def _tick(self) -> None:
-        now = self._loop.time()
-        self.sweep(now)
-        self._timer = self._loop.call_at(now + TICK, self._tick)
+        if self._loop.time() > (self._swept + 3) * TICK and not self._late:
+            # The loop was held up: signs of life may lie unread, so it reads them first.
+            self._late = True
+            self._loop.call_soon(self._loop.call_soon, self._tick)
+            return
+        self._late = False
+        self.sweep(self._loop.time())
+        self._plan()
+
+
+def _slot(due: float) -> int:
+    return ceil(due / TICK)

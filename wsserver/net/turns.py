@@ -20,6 +20,7 @@ from .run import Run
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Collection
 
     from ..chat.events import Message, Stop
     from ..chat.session import Session
@@ -45,12 +46,17 @@ class Turns:
     def __init__(
         self, generate: Generate, config: Config, loop: asyncio.AbstractEventLoop, sweeper: Sweeper, flusher: Flusher
     ) -> None:
-        self.runs: set[Run] = set()  # also those whose session goes on without them
+        self._runs: dict[Turn, Run] = {}  # also those whose session goes on without them
         self._generate = generate
         self._config = config
         self._loop = loop
         self._sweeper = sweeper
         self._flusher = flusher
+
+    @property
+    def runs(self) -> Collection[Run]:
+        """All callbacks that have not ended."""
+        return self._runs.values()
 
     def take(self, session: Session, message: Message) -> None:
         """Runs the message, or lets it wait. Raises `ClientError` `turn_active` or `queue_full`."""
@@ -85,7 +91,7 @@ class Turns:
 
     def ended(self, run: Run) -> None:
         self._sweeper.cancel(run)
-        self.runs.discard(run)
+        del self._runs[run.turn]
         if not run.abandoned:
             self._go_on(run.session)
 
@@ -93,9 +99,7 @@ class Turns:
         turn = session.next_turn()
         if turn is None:
             return
-        run = Run(session, turn, self, self._flusher)
-        self.runs.add(run)
-        run.start(self._generate, self._loop)
+        run = self._runs[turn] = Run(session, turn, self._generate, self, self._flusher, self._loop)
         self._limit(run, self._config.turn_timeout)
 
     def _end(self, session: Session, turn: Turn, cause: Cause) -> None:
@@ -107,9 +111,9 @@ class Turns:
             turn.complete(final)
         else:
             turn.fail(*final, retryable=True)
-        run = turn.flow
-        if isinstance(run, Run):
-            run.cancel()
+        run = self._runs.get(turn)
+        if run is not None:
+            run.task.cancel()
             self._limit(run, self._config.close_timeout)
 
     def _limit(self, run: Run, timeout: float) -> None:
@@ -117,7 +121,6 @@ class Turns:
 
     def _go_on(self, session: Session) -> None:
         session.turn = None
-        session.log.seal()
         self._begin_next(session)
 
 

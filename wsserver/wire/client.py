@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from enum import Enum
-from hashlib import sha1
 from io import StringIO
 from os import urandom
 from typing import TYPE_CHECKING
@@ -26,14 +25,13 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
 from ..errors import ConfigError, HandshakeError, ProtocolError
 from .close import CloseCode
-from .handshake import SUBPROTOCOL
+from .handshake import SUBPROTOCOL, accept_token, joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wsproto.events import Event
 
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 _HTTP = b"HTTP/"
 _MAX_ANSWER_SIZE = 2**16
 _MAX_REFUSAL_SIZE = 2**12
@@ -65,7 +63,7 @@ class Opening:
             if name.lower() in _OWN_HEADERS or name.lower().startswith(_OWN_PREFIX):
                 raise ConfigError(f"the header {name} belongs to the opening handshake: leave it out")
         key = b64encode(urandom(16))
-        self._accept = b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
+        self._accept = accept_token(key.decode())
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_ANSWER_SIZE)
         self._size = 0
         self._start = b""
@@ -122,14 +120,11 @@ class Opening:
         return None
 
     def _check(self, answer: h11.InformationalResponse) -> None:
-        headers: dict[str, str] = {}
-        for raw_name, raw_value in answer.headers:
-            name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
-            headers[name] = f"{headers[name]},{value}" if name in headers else value
+        headers = joined(answer.headers)
         options = [option.strip().lower() for option in headers.get("connection", "").split(",")]
         if headers.get("upgrade", "").lower() != "websocket" or "upgrade" not in options:
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, "the answer is no upgrade to WebSocket")
-        if headers.get("sec-websocket-accept", "") != self._accept.decode():
+        if headers.get("sec-websocket-accept", "") != self._accept:
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, "Sec-WebSocket-Accept does not fit the key")
         # "If ... the use of an extension that was not present in the client's handshake" (section 4.1): we offer none.
         if headers.get("sec-websocket-extensions"):

@@ -27,21 +27,10 @@ class CloseCode(IntEnum):
     TRY_AGAIN_LATER = 1013
     SLOW_READER = 4000
     NO_PONG = 4001
-    UNAUTHORIZED = 4501
-    FORBIDDEN = 4503
-    LIMITED = 4504
 
 
 #: Of the codes below 3000, those a peer may send. 1005, 1006 and 1015 only ever describe, they never travel.
 _REGISTERED = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013))
-
-#: A refused handshake, told to a browser: its page cannot see the HTTP status, only a close code.
-REFUSAL_CODES = {
-    401: CloseCode.UNAUTHORIZED,
-    403: CloseCode.FORBIDDEN,
-    429: CloseCode.LIMITED,
-    503: CloseCode.TRY_AGAIN_LATER,
-}
 
 
 def may_travel(code: int) -> bool:

@@ -106,10 +106,7 @@ class RequestReader:
 
 
 def _request(event: h11.Request) -> Request:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in event.headers:
-        name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    headers = joined(event.headers)
     target = event.target.decode("latin-1")
     if not target.startswith("/"):
         # RFC 6455 allows an absolute URI, "which, when parsed, has a /resource name/" (4.2.1).
@@ -130,7 +127,7 @@ def parse_upgrade(request: Request) -> Upgrade:
         raise HandshakeError(405, "only GET is served here", [("Allow", "GET")])
     upgrades = [element.lower() for element in request.elements("upgrade")]
     options = [element.lower() for element in request.elements("connection")]
-    if "websocket" not in upgrades or "upgrade" not in options or request.http_version < "1.1":
+    if "websocket" not in upgrades or "upgrade" not in options or request.http_version != "1.1":
         raise HandshakeError(426, "this address speaks WebSocket", [("Upgrade", "websocket")])
     if request.headers.get("sec-websocket-version") != _VERSION:
         raise HandshakeError(
@@ -154,10 +151,24 @@ def _is_key(key: str) -> bool:
         return False
 
 
+def joined(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Header fields by name, several of one name joined by commas (RFC 9110, section 5.3)."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in fields:
+        name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers
+
+
+def accept_token(key: str) -> str:
+    """The `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key` (section 4.2.2)."""
+    return b64encode(sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
+
+
 def accept(upgrade: Upgrade, extensions: str | None = None) -> bytes:
     """The answer that opens the connection (section 4.2.2)."""
-    digest = b64encode(sha1(upgrade.key.encode() + _GUID, usedforsecurity=False).digest()).decode()
-    headers = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", digest)]
+    token = accept_token(upgrade.key)
+    headers = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", token)]
     if upgrade.subprotocol:
         headers.append(("Sec-WebSocket-Protocol", upgrade.subprotocol))
     if extensions:

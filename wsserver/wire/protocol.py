@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 #: The most bytes that `data_to_send` gives at once.
 CHUNK_SIZE = 2**16
 
+#: Pieces smaller than this are put together while they wait.
+_SMALL = 2**12
+
 
 class State(Enum):
     """Of the connection, from the opening handshake on (RFC 6455, sections 4 and 7)."""
@@ -80,6 +83,10 @@ class Protocol:
         So an answer to one leaves before the answer to what comes behind it: pings are answered and Closes acted on
         here, each in its place. Watch `state` afterwards. Raises nothing.
         """
+        return (frame for frame in self.steps(data) if frame is not None)
+
+    def steps(self, data: bytes) -> Iterator[Frame | None]:
+        """The same step by step: None for each that completes no message, so that the caller can count its work."""
         try:
             yield from self._read(data)
         except ProtocolError as exc:
@@ -138,9 +145,15 @@ class Protocol:
         return data
 
     def _queue(self, data: bytes) -> None:
-        if data:
+        if not data:
+            return
+        self.queued += len(data)
+        last = self._outgoing[-1] if self._outgoing else None
+        if isinstance(last, bytes) and len(last) < _SMALL and len(data) < _SMALL:
+            # An object for each unread pong would take thirty times its bytes.
+            self._outgoing[-1] = last + data
+        else:
             self._outgoing.append(data)
-            self.queued += len(data)
 
     def _encode(self, opcode: int, payload: bytes) -> bytes:
         if not self._lanes:
@@ -154,7 +167,7 @@ class Protocol:
             self._engine = Engine(self._limit, self._deflate)
         return self._engine
 
-    def _read(self, data: bytes) -> Iterator[Frame]:
+    def _read(self, data: bytes) -> Iterator[Frame | None]:
         position = 0
         while position < len(data) and self.state is not State.CLOSED:
             frame: Frame | None
@@ -166,17 +179,20 @@ class Protocol:
                 frame, position = engine.receive(data, position)
                 if self._lanes and engine.at_rest:
                     self._engine = None
-                if frame is None:
-                    continue
-            if frame.opcode == CLOSE:
-                self._accept_close(frame.payload)
-            elif self.state is not State.OPEN:
-                # "An endpoint ... discards any further data received" after its Close (section 1.4).
-                continue
-            elif frame.opcode == PING:
-                self._queue(self._encode(PONG, frame.payload))
-            elif frame.opcode != PONG:
-                yield frame
+            yield self._act(frame) if frame is not None else None
+
+    def _act(self, frame: Frame) -> Frame | None:
+        """Does what the protocol itself has to do with a frame; the frame, if it is a message."""
+        if frame.opcode == CLOSE:
+            self._accept_close(frame.payload)
+        elif self.state is not State.OPEN:
+            # "An endpoint ... discards any further data received" after its Close (section 1.4).
+            return None
+        elif frame.opcode == PING:
+            self._queue(self._encode(PONG, frame.payload))
+        elif frame.opcode != PONG:
+            return frame
+        return None
 
     def _accept_close(self, payload: bytes) -> None:
         code, reason = decode_close(payload) or (CloseCode.NO_STATUS, "")

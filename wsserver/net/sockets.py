@@ -1,0 +1,103 @@
+"""What the sockets of a server share: who knows them, what they carry, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..config import Config
+    from ..wire.frames import Frame
+    from .connection import Connection
+    from .flow import Flusher
+    from .sweeper import Sweeper
+
+#: What closing may take where `close_timeout` sets no limit, in seconds: a dead peer must not stay for ever.
+LONGEST_CLOSE = 60.0
+
+
+class Handler(Protocol):
+    """What a connection carries: the conversation, or the raw echo."""
+
+    def opened(self, connection: Connection) -> None:
+        """The handshake is accepted; what is sent now leaves with the 101."""
+
+    def handle(self, connection: Connection, frame: Frame) -> None:
+        """A message has come."""
+
+    def lost(self, connection: Connection) -> None:
+        """The connection is gone; called exactly once."""
+
+
+class Member(Protocol):
+    """An open socket, during its handshake or after it."""
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Ends it in order, by a deadline."""
+
+
+class Sockets:
+    """All open sockets of a server, during their handshake and after it."""
+
+    def __init__(self) -> None:
+        self._members: set[Member] = set()
+        self._emptied = asyncio.Event()
+        self._emptied.set()
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(tuple(self._members))
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def add(self, member: Member) -> None:
+        self._members.add(member)
+        self._emptied.clear()
+
+    def remove(self, member: Member) -> None:
+        self._members.remove(member)
+        if not self._members:
+            self._emptied.set()
+
+    async def emptied(self) -> None:
+        """Returns once there is none left."""
+        await self._emptied.wait()
+
+
+class Core(Protocol):
+    """What all sockets of a server need of it."""
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+    @property
+    def sweeper(self) -> Sweeper: ...
+    @property
+    def flusher(self) -> Flusher: ...
+    @property
+    def sockets(self) -> Sockets: ...
+
+
+def end_sending(transport: asyncio.Transport) -> None:
+    """Ends our side, and leaves the peer's open for a while where the transport can.
+
+    With bytes of the peer's unread a plain close is a reset, which may overtake the last thing we said.
+    """
+    if transport.is_closing():
+        return
+    try:
+        if transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()
+    except OSError:  # the peer has reset the connection, and the transport does not know it yet
+        transport.abort()
+
+
+def peer_of(transport: asyncio.Transport) -> str:
+    """The address of the peer, for the log."""
+    address = transport.get_extra_info("peername")
+    return f"{address[0]} port {address[1]}" if isinstance(address, tuple) else "a local peer"
