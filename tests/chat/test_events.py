@@ -76,3 +76,16 @@ def test_the_names_that_the_protocol_uses() -> None:
     server = "session ack start token tool source ask status reset complete error history replayed drain auth_expiring"
     client = "message stop answer history auth ping end"
     assert {*server.split(), "pong", *client.split()} == RESERVED
+
+
+def test_no_event_of_ones_own_ends_the_turn() -> None:
+    with pytest.raises(ValueError, match="'final' ends a turn"):
+        Custom("x", {"final": True})
+    with pytest.raises(ValueError, match="'final' ends a turn"):
+        Source(extra={"final": False})
+
+
+def test_a_reset_has_one_of_two_channels() -> None:
+    channel: Any = "everything"
+    with pytest.raises(ValueError, match="voids 'answer' or 'sources', not 'everything'"):
+        Reset(channel)

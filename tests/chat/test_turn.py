@@ -233,3 +233,19 @@ class TestReset:
         somebody.session.tell_history()
         item = somebody.told()[0]["data"]["items"][-1]
         assert (item["content"], "truncated" in item) == ("right", False)
+
+
+def test_its_end_lets_go_who_waits_for_the_reader(somebody: Person, turn: Turn) -> None:
+    class Gate:
+        opened = 0
+
+        def set(self) -> None:
+            self.opened += 1
+
+        async def wait(self) -> None:
+            """Nobody comes here."""
+
+    gate = somebody.session.gate = Gate()
+    turn.complete("stopped")
+    assert gate.opened == 1
+    assert somebody.session.gate is None
