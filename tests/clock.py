@@ -65,7 +65,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual.now
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Joins its threads in real time: the deadline that newer versions of Python set would come at once."""
         executor: Executor | None = getattr(self, "_default_executor", None)
         if executor is not None:
