@@ -227,7 +227,7 @@ class TestOthers:
             assert setting.metadata["help"] in text
             if not isinstance(setting.default, bool):
                 zero = f", 0: {setting.metadata['zero']}" if setting.metadata["zero"] else ""
-                assert f"(default {setting.default}{zero})" in text
+                assert f"(default {setting.metadata['shown']}{zero})" in text
 
     @pytest.mark.parametrize("command", ["serve", "chat"])
     def test_help_lists_every_command(self, command: str, capsys: pytest.CaptureFixture[str]) -> None:

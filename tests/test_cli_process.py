@@ -151,7 +151,7 @@ async def deaf(turn):
 def test_it_ends_although_a_callback_does_not(directory: Path, callback: str) -> None:
     (directory / "stubborn.py").write_text(STUBBORN)
     with subprocess.Popen(
-        [*COMMAND, "serve", f"stubborn:{callback}", "--port", "0", "--close-timeout", "1"],
+        [*COMMAND, "serve", f"stubborn:{callback}", "--port", "0", "--close-timeout", "1", "--drain-timeout", "1"],
         cwd=directory,
         env=environment(),
         stdout=subprocess.PIPE,

@@ -1,18 +1,23 @@
 """wsserver: a WebSocket server for streaming the answers of LLMs, RAG pipelines and agents."""
 
 from .chat.events import Custom, Item, Reset, Source, Status, Token, Tool
-from .chat.turn import ToolCall, Turn
+from .chat.tool import ToolCall
+from .chat.turn import Turn
+from .chat.view import SessionView
 from .config import Config
 from .errors import (
     ClientError,
     ConfigError,
     HandshakeError,
     ProtocolError,
+    SessionNotFound,
     TurnError,
     WsserverError,
 )
+from .guard.user import User
 from .net.process import run
 from .net.server import Server
+from .wire.handshake import Request
 
 __version__ = "0.1.0"
 
@@ -24,8 +29,11 @@ __all__ = [
     "HandshakeError",
     "Item",
     "ProtocolError",
+    "Request",
     "Reset",
     "Server",
+    "SessionNotFound",
+    "SessionView",
     "Source",
     "Status",
     "Token",
@@ -33,6 +41,7 @@ __all__ = [
     "ToolCall",
     "Turn",
     "TurnError",
+    "User",
     "WsserverError",
     "run",
 ]

@@ -144,5 +144,5 @@ def _add_flag(parser: argparse.ArgumentParser, setting: Field[Any]) -> None:
         flag(setting.name),
         choices=setting.metadata["choices"] or None,
         metavar=None if setting.metadata["choices"] else type(setting.default).__name__.upper(),
-        help=f"{text} (default {setting.default}{zero})",
+        help=f"{text} (default {setting.metadata['shown']}{zero})".replace("%", "%%"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, fields
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -24,15 +25,33 @@ ECHO_PATH = "/echo"
 Loop = Literal["uvloop", "asyncio"]
 Framing = Literal["lanes", "wsproto"]
 Busy = Literal["queue", "reject", "interrupt"]
+OnDisconnect = Literal["continue", "cancel"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-def _setting(default: Any, text: str, *, zero: str | None = None, maximum: float | None = None, of: Any = None) -> Any:
+def _setting(
+    default: Any,
+    text: str,
+    *,
+    zero: str | None = None,
+    maximum: float | None = None,
+    of: Any = None,
+    shown: str | None = None,
+) -> Any:
     """A field with the help text of its flag.
 
-    `zero` says what 0 means, or is None where 0 is not allowed; `of` is the Literal whose words may be chosen.
+    `zero` says what 0 means, or is None where 0 is not allowed; `of` is the Literal whose words may be chosen; `shown`
+    is what people read of a default that depends on the machine.
     """
-    return field(default=default, metadata={"help": text, "zero": zero, "maximum": maximum, "choices": get_args(of)})
+    metadata = {"help": text, "zero": zero, "maximum": maximum, "choices": get_args(of), "shown": shown or str(default)}
+    return field(default=default, metadata=metadata)
+
+
+def _quarter_of_memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    except (AttributeError, ValueError, OSError):  # a system that does not say
+        return 1024 * MiB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +73,20 @@ class Config:
 
     max_message_size: int = _setting(64 * KiB, "largest message of a client", zero="no limit")
     max_history: int = _setting(MiB, "what a session remembers of its conversation", zero="no history")
+    max_state: int = _setting(64 * KiB, "what the application may keep in a session", zero="no state")
     max_log_size: int = _setting(MiB, "events that a session holds for a replay", zero="no replay")
+    max_memory: int = _setting(
+        _quarter_of_memory(),
+        "logs and histories of all sessions together",
+        zero="no limit",
+        shown="25 % of the machine's",
+    )
+    max_connections: int = _setting(10000, "open connections", zero="no limit")
+    max_connections_per_ip: int = _setting(64, "open connections of one address, or IPv6 network", zero="no limit")
+    max_connections_per_user: int = _setting(16, "open connections of one user", zero="no limit")
+    handshake_rate: float = _setting(20.0, "handshakes of one address each second", zero="no limit")
+    message_rate: float = _setting(20.0, "messages of one session each second", zero="no limit")
+    max_turns_per_user: int = _setting(4, "sessions of one user that answer at the same time", zero="no limit")
     max_queue: int = _setting(16, "messages that wait while a turn runs", zero="queue nothing")
     busy: Busy = _setting("queue", "what a message does while a turn runs", of=Busy)
 
@@ -66,6 +98,15 @@ class Config:
     turn_timeout: float = _setting(600.0, "for one turn", zero="none")
     ping_interval: float = _setting(25.0, "between pings", zero="no pings")
     ping_timeout: float = _setting(10.0, "for a sign of life after a ping")
+    max_age: float = _setting(0.0, "for one connection, which then has to come back", zero="no limit")
+
+    resume_ttl: float = _setting(
+        120.0, "that a session waits for its client", zero="no resume: a session ends with its connection"
+    )
+    on_disconnect: OnDisconnect = _setting(
+        "continue", "what becomes of the answers of a client that is away", of=OnDisconnect
+    )
+    drain_timeout: float = _setting(30.0, "for running answers when the server ends", zero="cut at once")
 
     compression: bool = _setting(False, "accept permessage-deflate")
     compression_context: bool = _setting(False, "keep the compression context between messages (92 KiB each)")

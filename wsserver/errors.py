@@ -7,14 +7,15 @@
     ├── HandshakeError     the opening handshake is refused: status and headers
     ├── ProtocolError      the peer broke RFC 6455: close code and reason
     ├── ClientError        a client event that cannot be served: error code
-    └── TurnError          raised by the application to end its turn with an error
+    ├── TurnError          raised by the application to end its turn with an error
+    └── SessionNotFound    no session of this name, or none any more
 
 What a peer did wrong and what we did wrong are never one class: none of these stands for a bug of ours.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,14 +52,40 @@ class ProtocolError(WsserverError):
 
 
 class ClientError(WsserverError):
-    """A client event that cannot be served: answered by a non-final `error`, the connection stays."""
+    """A client event that cannot be served: answered by a non-final `error`, the connection stays.
 
-    def __init__(self, code: str, message: str, *, retryable: bool = False, ref: str | None = None) -> None:
+    `retry_after` is in seconds, `ref` the `id` of the event.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        retryable: bool = False,
+        ref: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.retryable = retryable
         self.ref = ref
+        self.retry_after = retry_after
+
+    def data(self) -> dict[str, Any]:
+        """As the client is told."""
+        data: dict[str, Any] = {
+            "code": self.code,
+            "message": self.message,
+            "retryable": self.retryable,
+            "final": False,
+        }
+        if self.ref is not None:
+            data["ref"] = self.ref
+        if self.retry_after is not None:
+            data["retry_after"] = round(self.retry_after, 3)
+        return data
 
 
 class TurnError(WsserverError):
@@ -73,3 +100,11 @@ class TurnError(WsserverError):
         self.code = code
         self.message = message
         self.retryable = retryable
+
+
+class SessionNotFound(WsserverError, LookupError):
+    """There is no session of this name: it never was, or it has ended."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"there is no session {session_id!r}, or none any more")
+        self.session_id = session_id

@@ -101,3 +101,35 @@ class SlowReader:
 
     def __await__(self) -> Generator[None, None, None]:
         yield
+
+    def waiter(self) -> Answer:
+        return Answer()
+
+
+class Answer:
+    """What a callback awaits; without a loop, whoever drives it goes on once it is there."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self.cancelled = False
+
+    def set_result(self, value: Any, /) -> None:
+        self.values.append(value)
+
+    def cancel(self) -> bool:
+        self.cancelled = True
+        return True
+
+    def done(self) -> bool:
+        return bool(self.values) or self.cancelled
+
+    def __await__(self) -> Generator[None, None, Any]:
+        while not self.done():
+            yield
+        if self.cancelled:
+            raise GivenUp
+        return self.values[0]
+
+
+class GivenUp(BaseException):
+    """What a loop calls a cancellation."""

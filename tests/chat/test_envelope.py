@@ -182,7 +182,7 @@ class TestBadMessages:
     @pytest.mark.parametrize("name", ["", "Message", "token", "complete", 7, None, [], {}, True])
     def test_no_event_of_a_client(self, name: Any) -> None:
         payload = json.dumps({"event": name, "data": {}, "id": "m7"}).encode()
-        assert refused(payload) == ("event must be one of message, stop, history, ping, end", "m7")
+        assert refused(payload) == ("event must be one of message, stop, answer, history, ping, end", "m7")
 
     @pytest.mark.parametrize("data", [[], "x", 7, True, ""])
     @pytest.mark.parametrize("name", ["message", "stop", "history", "end"])

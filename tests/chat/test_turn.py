@@ -20,7 +20,7 @@ class Word(StrEnum):
 
 def remembered(somebody: Person) -> tuple[Any, str]:
     """The answer as the history has it, and its status."""
-    said = somebody.session.history[-1]
+    said = somebody.session.history.view()[-1]
     assert said["role"] == "assistant"
     return said["content"], said["status"]
 
@@ -162,7 +162,7 @@ class TestEnding:
         (event,) = somebody.events()
         assert event["data"]["final"] is True
         assert remembered(somebody) == ("", status)
-        assert len(somebody.session.history) == 2
+        assert len(somebody.session.history.view()) == 2
 
     def test_nothing_follows_the_final_event(self, somebody: Person, turn: Turn) -> None:
         turn.publish("shown")
@@ -180,7 +180,7 @@ class TestEnding:
         assert waiting is not None
         waiting.complete("stopped")
         assert somebody.shown == ["2 2 complete status=stopped final=True ref=m2"]
-        assert [said["content"] for said in somebody.session.history] == ["hello"]
+        assert [said["content"] for said in somebody.session.history.view()] == ["hello"]
 
     def test_usage_that_cannot_be_written_is_an_error_of_the_callback(self, somebody: Person, turn: Turn) -> None:
         turn.usage = {"tokens": object()}

@@ -21,7 +21,11 @@ class TestAsking:
                 assert [event.name for event in events] == ["start", "token", "token", "complete"]
                 assert [event.seq for event in events] == [1, 2, 3, 4]
                 assert {event.turn for event in events} == {1}
-                assert {event.session_id for event in events} == {chat.session_id} == set(server.conversation.sessions)
+                assert (
+                    {event.session_id for event in events}
+                    == {chat.session_id}
+                    == {session.id for session in server.sessions}
+                )
                 assert [event.final for event in events] == [False, False, False, True]
                 assert events[-1].data["status"] == "completed"
                 assert [event.turn for event in await events_of(chat, {"any": ["value"]})][-1] == 2

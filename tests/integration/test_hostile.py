@@ -16,7 +16,7 @@ import pytest
 import uvloop
 
 from tests.peer import BINARY, CLOSE, PING, TEXT, Peer, masked, request, text_of
-from wsserver import Config, Server, Turn
+from wsserver import Config, Server, SessionView, Turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -93,8 +93,23 @@ def test_nothing_is_left_of_connections_that_die_in_every_state() -> None:
         loop = asyncio.get_running_loop()
         errors: list[dict[str, Any]] = []
         loop.set_exception_handler(lambda loop, context: errors.append(context))
-        config = Config(port=0, open_timeout=0.5, close_timeout=0.5, ping_interval=0.5, ping_timeout=0.5)
-        async with Server(answer, config) as server:
+        config = Config(
+            port=0,
+            open_timeout=0.5,
+            close_timeout=0.5,
+            ping_interval=0.5,
+            ping_timeout=0.5,
+            resume_ttl=0.5,
+            max_connections_per_ip=1000,
+            handshake_rate=0,
+        )
+        forgotten = asyncio.Event()
+
+        async def on_close(session: SessionView) -> None:
+            if not len(server.sessions):
+                forgotten.set()
+
+        async with Server(answer, config, on_close=on_close) as server:
             port = int(server.urls[0].split(":")[2].split("/")[0])
             dice = random.Random(20)
             for _ in range(CONNECTIONS // TOGETHER):
@@ -103,9 +118,11 @@ def test_nothing_is_left_of_connections_that_die_in_every_state() -> None:
                 await peer.ask("still there?")
                 assert text_of(await peer.turn()) == "some text " * 20
             await asyncio.wait_for(server.sockets.emptied(), 20)
-            assert not server.conversation.sessions
-            while server.turns.runs:
-                await asyncio.wait([run.task for run in server.turns.runs])
+            if len(server.sessions):
+                forgotten.clear()
+                await asyncio.wait_for(forgotten.wait(), 20)
+            await server.turns.all_ended()
+            assert [len(seats) for seats in vars(server.seats).values()] == [0, 0, 0, 0, 0]
             assert len(server.sweeper) == 0
             assert asyncio.all_tasks() == {asyncio.current_task()}
         assert errors == []

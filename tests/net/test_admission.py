@@ -30,7 +30,7 @@ async def refusal(raw: bytes, **settings: object) -> Refused:
             await peer.read_head()
         peer.writer.close()
         await server.sockets.emptied()
-        assert not server.conversation.sessions
+        assert not len(server.sessions)
         return caught.value
 
 

@@ -152,7 +152,9 @@ class TestSlowReader:
 class TestHardLimit:
     def test_who_pings_and_reads_no_pongs_is_no_longer_read(self) -> None:
         async def main() -> None:
-            config = Config(port=0, ping_interval=0, write_timeout=0, soft_limit=10_000, hard_limit=100_000)
+            config = Config(
+                port=0, ping_interval=0, write_timeout=0, soft_limit=10_000, hard_limit=100_000, message_rate=0
+            )
             async with Server(answer, config) as server:
                 async with Peer.connect(server.urls[0]) as peer:
                     peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -172,7 +174,9 @@ class TestHardLimit:
 
     def test_answers_much_longer_than_their_questions_are_bounded_too(self) -> None:
         async def main() -> None:
-            config = Config(port=0, ping_interval=0, write_timeout=0, soft_limit=10_000, hard_limit=100_000)
+            config = Config(
+                port=0, ping_interval=0, write_timeout=0, soft_limit=10_000, hard_limit=100_000, message_rate=0
+            )
             async with Server(answer, config) as server:
                 async with Peer.connect(server.urls[0]) as peer:
                     await peer.ask("x" * 50_000)
@@ -193,7 +197,9 @@ class TestHardLimit:
 
     def test_turns_that_begin_and_end_do_not_fill_the_log_of_who_reads_nothing(self) -> None:
         async def main() -> None:
-            config = Config(port=0, ping_interval=0, write_timeout=0, soft_limit=10_000, hard_limit=100_000)
+            config = Config(
+                port=0, ping_interval=0, write_timeout=0, soft_limit=10_000, hard_limit=100_000, message_rate=0
+            )
             async with Server(flood, config) as server:
                 async with Peer.connect(server.urls[0]) as peer:
                     peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -319,7 +325,7 @@ class TestClosing:
     def test_a_half_closed_peer_that_reads_nothing_is_cut(self) -> None:
         async def main() -> float:
             loop = asyncio.get_running_loop()
-            config = Config(port=0, close_timeout=5, write_timeout=0, ping_interval=0)
+            config = Config(port=0, close_timeout=5, write_timeout=0, ping_interval=0, resume_ttl=0)
             async with Server(flood, config) as server:
                 async with Peer.connect(server.urls[0]) as peer:
                     peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -328,7 +334,7 @@ class TestClosing:
                     began = loop.time()
                     peer.writer.write_eof()
                     await server.sockets.emptied()
-                    assert not server.conversation.sessions
+                    assert not len(server.sessions)
                     return loop.time() - began
 
         assert run_virtually(main()) == pytest.approx(5, abs=0.5)

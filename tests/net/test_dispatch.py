@@ -51,10 +51,10 @@ def test_session_is_the_first_frame() -> None:
         assert session["data"] == {
             "resumed": False,
             "recovered": False,
-            "resumable": False,
+            "resumable": True,
             "epoch": 1,
             "seq": 0,
-            "resume_ttl": 0,
+            "resume_ttl": 120.0,
             "ping_interval": 25.0,
             "max_message_size": 65536,
             "active_turn": None,

@@ -221,7 +221,7 @@ class TestFailures:
             await asyncio.wait(tasks)
 
         async def main() -> None:
-            async with Server(generate, Config(port=0)) as server:
+            async with Server(generate, Config(port=0, on_disconnect="cancel")) as server:
                 async with Peer.connect(server.urls[0]) as peer:
                     transport: Any = peer.writer.transport
                     transport.pause_reading()
@@ -405,13 +405,15 @@ class TestEnds:
         places = Places()
 
         async def main() -> None:
-            async with Server(getattr(places, place), Config(port=0, close_timeout=5)) as server:
+            async with Server(
+                getattr(places, place), Config(port=0, close_timeout=5, on_disconnect="cancel", resume_ttl=20)
+            ) as server:
                 async with Peer.connect(server.urls[0]) as peer:
                     await peer.ask("go")
                     await peer.event("start")
                 await asyncio.sleep(30)
                 assert not server.turns.runs
-                assert not server.conversation.sessions
+                assert not len(server.sessions)
 
         run_virtually(main())
         assert set(places.heard) == {"disconnected"}

@@ -125,9 +125,17 @@ def _stop(data: dict[str, Any], ref: str | None) -> events.Stop:
     return events.Stop(turn, target, ref)
 
 
+def _answer(data: dict[str, Any], ref: str | None) -> events.Answer:
+    call_id = data.get("call_id")
+    if not isinstance(call_id, str) or "value" not in data:
+        raise _bad("an answer has the call_id of its question and a value", ref)
+    return events.Answer(call_id, data["value"], ref)
+
+
 _CLIENT_EVENTS: dict[str, Callable[[dict[str, Any], str | None], events.ClientEvent]] = {
     "message": _message,
     "stop": _stop,
+    "answer": _answer,
     "history": lambda data, ref: events.History(ref),
     "ping": events.Ping,
     "end": lambda data, ref: events.End(ref),

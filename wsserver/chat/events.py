@@ -165,6 +165,15 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What the person answers to an `ask`: any JSON value."""
+
+    call_id: str
+    value: Any
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """A heartbeat for clients that cannot send native pings, such as browsers."""
 
@@ -186,4 +195,4 @@ class End:
     id: str | None = None
 
 
-ClientEvent = Message | Stop | Ping | History | End
+ClientEvent = Message | Stop | Answer | Ping | History | End

@@ -12,10 +12,11 @@ from array import array
 from itertools import accumulate, count, islice, pairwise
 from typing import TYPE_CHECKING
 
+from ..config import NO_LIMIT
 from . import envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 #: Tokens are merged only for a reader that is further behind than this, in bytes: twice the default at which a callback
 #: waits, so that a reader who keeps up with its callback sees every token by itself.
@@ -27,9 +28,35 @@ _RUN_SIZE = 2**16
 #: What a block costs in memory beside its text, roughly: objects, pointers, the list's share.
 BLOCK_OVERHEAD = 320
 
-
 #: Stands for the blocks of every log that holds none: an idle session pays for no list.
 _EMPTY: list[Run | bytes] = []
+
+
+class Pool:
+    """The memory that all sessions share, in bytes.
+
+    `when_over` is called where `used` grows beyond `limit`: in the midst of a change, so it may do no more than note
+    it. It is not called again before `used` has been brought below the limit and `relieved` was called.
+    """
+
+    __slots__ = ("_over", "_when_over", "limit", "used")
+
+    def __init__(self, limit: int = NO_LIMIT, when_over: Callable[[], object] | None = None) -> None:
+        self.limit = limit
+        self.used = 0
+        self._when_over = when_over
+        self._over = False
+
+    def add(self, size: int) -> None:
+        """So much more is held, or less where it is negative."""
+        self.used += size
+        if self.used > self.limit and not self._over and self._when_over is not None:
+            self._over = True
+            self._when_over()
+
+    def relieved(self) -> None:
+        """Room has been made, as far as it could be: from now on `when_over` is called again."""
+        self._over = False
 
 
 class Run:
@@ -61,6 +88,11 @@ class Run:
             self._lengths = array("I", map(len, self.values))
         self.values = []
 
+    def written_after(self, seq: int) -> int:
+        """How many bytes the tokens after number `seq` take as they travel."""
+        values = self.since(seq)
+        return len(values) * len(self.template) + sum(map(len, values))
+
     def since(self, seq: int) -> list[bytes]:
         """The JSON of the tokens after number `seq`, without quotes."""
         skip = max(0, seq + 1 - self.first)
@@ -77,10 +109,11 @@ class Log:
     is not above `brake`, the callback need not wait for its reader.
     """
 
-    __slots__ = ("_blocks", "_seal_at", "brake", "head", "limit", "run", "size", "start", "written")
+    __slots__ = ("_blocks", "_seal_at", "brake", "head", "limit", "pool", "run", "size", "start", "written")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, pool: Pool | None = None) -> None:
         self.limit = limit
+        self.pool = pool or Pool()
         self.head = 0  # seq of the last event
         self.start = 0  # seq before the first event that is still held
         self.written = 0
@@ -103,32 +136,38 @@ class Log:
         """Any other event as JSON; its `seq` must be `head + 1`."""
         self.seal()
         self._add(payload)
-        self.size += _size(payload)
         self.head += 1
         self.written += len(payload)
+        self._grow(_size(payload))
 
     def seal(self) -> None:
         """Ends the run that still grows and makes it compact."""
         if self.run is not None:
-            self.run.seal()
-            self.size += self.run.size
-            self.run = None
+            run, self.run = self.run, None
+            run.seal()
+            self._grow(run.size)
 
-    def trim(self, seq: int) -> None:
-        """Drops the oldest blocks while the log is over its limit, but none with an event after `seq`."""
-        blocks = self._blocks
+    def trim(self, seq: int, limit: int | None = None) -> None:
+        """Drops the oldest blocks while over the limit, or another one; none that holds an event after `seq`."""
+        blocks, size = self._blocks, self.size
+        limit = self.limit if limit is None else limit
         count = 0
         # The run that still grows has no size yet: before it is reached nothing is left that could be over the limit.
-        while self.size > self.limit:
+        while size > limit:
             block = blocks[count]
             last = self.start + _length(block)
             if last > seq:
                 break
             self.start = last
-            self.size -= _size(block)
+            size -= _size(block)
             count += 1
         if count:
             del blocks[:count]
+            self._grow(size - self.size)
+
+    def drop(self) -> None:
+        """Drops all that can be dropped, read or not; nobody may be reading."""
+        self.trim(self.head, 0)
 
     def after(self, seq: int) -> Iterator[Run | bytes]:
         """The blocks that hold the events after `seq`; the first may begin before them."""
@@ -145,6 +184,10 @@ class Log:
         self._add(self.run)
         return self.run
 
+    def _grow(self, size: int) -> None:
+        self.size += size
+        self.pool.add(size)
+
     def _add(self, block: Run | bytes) -> None:
         if not self._blocks:
             self._blocks = []
@@ -160,14 +203,19 @@ def _size(block: Run | bytes) -> int:
 
 
 class Cursor:
-    """A reader's place in a log: the last event it took, and how many bytes had been written up to there."""
+    """A reader's place in a log: the last event it took, and how many bytes had been written up to there.
+
+    It begins behind number `seq`, which must not be before the log's `start`, or at the end.
+    """
 
     __slots__ = ("log", "position", "seq")
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, seq: int | None = None) -> None:
         self.log = log
-        self.seq = log.head
-        self.position = log.written
+        self.seq = log.head if seq is None else seq
+        self.position = log.written - sum(
+            len(block) if isinstance(block, bytes) else block.written_after(self.seq) for block in log.after(self.seq)
+        )
 
     @property
     def behind(self) -> int:

@@ -1,7 +1,7 @@
 """A session: one conversation, its turns, its log and what it remembers.
 
 Pure state: it says which turn is next and what is refused; running callbacks and moving bytes is for others. A session
-knows its connection only as a `Reader`, and a callback that waits for that reader only as a `Gate`.
+knows its connection only as a `Reader`, and callbacks that wait for that reader only as a `Gate`.
 """
 
 from __future__ import annotations
@@ -9,25 +9,28 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 from collections import deque
 from hashlib import sha256
+from hmac import compare_digest
 from os import urandom
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ClientError
 from . import envelope
-from .log import Log
+from .history import History
+from .log import Cursor, Log, Pool
+from .state import State
 from .turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from ..config import Config
-    from .events import Message
-
-#: What an entry of the history costs beside its content, roughly, in bytes: in memory, and on its way to a client.
-ENTRY_OVERHEAD = 256
+    from .events import Answer, Message
 
 #: How many ids of messages a session remembers, to know one that is sent again.
 REMEMBERED_IDS = 256
+
+#: How much more is published at a time while nobody reads, before the room is looked at again, in bytes.
+_DETACHED_STEP = 2**14
 
 
 class Reader(Protocol):
@@ -55,74 +58,71 @@ class Gate(Protocol):
         """Waits until then."""
 
 
-class Said(NamedTuple):
-    """One entry of the history."""
-
-    turn: int
-    role: str
-    content: bytes  # as JSON: the objects that it makes take up to twenty times its size, and may be changed
-    status: str
-    truncated: bool
-
-    @property
-    def size(self) -> int:
-        return len(self.content) + ENTRY_OVERHEAD
-
-    def view(self) -> dict[str, Any]:
-        """As a callback sees it."""
-        return {"role": self.role, "content": envelope.decode_value(self.content), "status": self.status}
-
-    def item(self) -> dict[str, Any]:
-        """As a client sees it."""
-        item = {"turn": self.turn, **self.view()}
-        return {**item, "truncated": True} if self.truncated else item
-
-
 class Session:
-    """One conversation. `turn` is the one whose callback runs, if any; `waiting` are those behind it."""
+    """One conversation. `turn` is the one whose callback runs, if any; `waiting` are those behind it.
+
+    `read` is the last event that a connection of it has taken; `paced_until` belongs to its limit of messages.
+    """
 
     __slots__ = (
         "__weakref__",
         "_config",
         "_history",
-        "_history_size",
         "_last_turn",
+        "_state",
         "_taken",
+        "_token_digest",
+        "ended",
         "epoch",
         "gate",
         "id",
         "log",
+        "paced_until",
+        "read",
         "reader",
-        "token_digest",
         "turn",
         "user",
         "waiting",
     )
 
-    def __init__(self, config: Config, user: str | None = None) -> None:
+    def __init__(self, config: Config, user: str | None = None, pool: Pool | None = None) -> None:
         self.id = "s_" + _random_name()
         self.user = user
         self.epoch = 1
-        self.log = Log(config.max_log_size)
+        self.log = Log(config.max_log_size, pool)
         self.reader: Reader | None = None
+        self.read = 0
         self.gate: Gate | None = None
         self.turn: Turn | None = None
         self.waiting: deque[Turn] = _NONE_WAITING
-        self.token_digest = b""
+        self.ended = False
+        self.paced_until = 0.0
+        self._token_digest = b""
         self._config = config
         self._last_turn = 0
-        self._history: list[Said] | None = None
-        self._history_size = 0
+        self._history: History | None = None
+        self._state: State | None = None
         self._taken: dict[str, int] | None = None
 
     def __repr__(self) -> str:
         return f"<Session {self.id} seq={self.log.head} turn={self.turn and self.turn.id} waiting={len(self.waiting)}>"
 
+    # -- who comes back ------------------------------------------------------------------------------------------
+
     def new_token(self) -> str:
-        """A fresh resume token; only its SHA-256 is kept, as `token_digest`."""
+        """A fresh resume token; only its SHA-256 is kept."""
         token = f"{self.id}.{_random_name()}"
-        self.token_digest = sha256(token.encode()).digest()
+        self._token_digest = sha256(token.encode()).digest()
         return token
+
+    def admits(self, token: str, user: str | None) -> bool:
+        """Whether `token` opens this session for `user`."""
+        digest = sha256(token.encode()).digest()
+        return compare_digest(digest, self._token_digest) and user == self.user
+
+    def holds_after(self, seq: int, epoch: int) -> bool:
+        """Whether every event after `seq` is still held, and `seq` belongs to this history."""
+        return epoch == self.epoch and self.log.start <= seq <= self.log.head
 
     # -- what the client is told ---------------------------------------------------------------------------------
 
@@ -139,15 +139,52 @@ class Session:
 
     def tell_history(self) -> None:
         """All that the person was shown, up to and with the last event of the log."""
-        active = self.active
         self.tell(
             "history",
             {
-                "items": [said.item() for said in self._history or ()],
-                "active": active.shown() if active else None,
+                "items": self._history.items() if self._history else [],
+                "active": self.active.shown() if self.active else None,
                 "seq": self.log.head,
             },
         )
+
+    # -- readers and their pace ----------------------------------------------------------------------------------
+
+    def attach(self, reader: Reader, cursor: Cursor) -> None:
+        """From now on `reader` reads the log, from the cursor on."""
+        self.reader = reader
+        self.was_read(cursor)
+
+    def was_read(self, cursor: Cursor) -> None:
+        """The reader has taken what stands before its cursor: what is old may go, what waits for room may go on."""
+        log = self.log
+        self.read = cursor.seq
+        log.brake = cursor.position + self._config.soft_limit
+        if log.size > log.limit:
+            log.trim(cursor.seq)
+        if self.gate is not None and log.written <= log.brake:
+            self.open_gate()
+
+    def detach(self) -> None:
+        """Nobody reads any more. Who waited for the reader looks again whether there is room."""
+        self.reader = None
+        self.open_gate()
+
+    def open_gate(self) -> None:
+        """Lets all who wait look again whether they may go on."""
+        if self.gate is not None:
+            self.gate.set()
+            self.gate = None
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether nothing more should be published now: the reader is behind, or the log full of what nobody read."""
+        log = self.log
+        if log.written > log.brake and self.reader is None:
+            log.trim(self.read)
+            if log.size < log.limit:
+                log.brake = log.written + _DETACHED_STEP
+        return log.written > log.brake
 
     # -- turns ---------------------------------------------------------------------------------------------------
 
@@ -155,6 +192,11 @@ class Session:
     def active(self) -> Turn | None:
         """The turn that still has its final event before it."""
         return self.turn if self.turn is not None and not self.turn.over else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a callback runs or a message waits."""
+        return self.turn is not None or bool(self.waiting)
 
     def unfinished(self) -> Iterator[Turn]:
         """The active turn and all that wait."""
@@ -181,9 +223,8 @@ class Session:
         elif before > self._config.max_queue:
             raise ClientError("queue_full", "too many messages wait", retryable=True, ref=message.id)
         self._last_turn += 1
-        # The longest answer still fits into the history, quotes and all.
-        max_text = self._config.max_history - ENTRY_OVERHEAD - 2
-        turn = Turn(self, self._last_turn, message.content, message.id, max_text)
+        said = envelope.encode_kept(message.content)
+        turn = Turn(self, self._last_turn, said, message.id, self._config.max_history)
         if self.waiting is _NONE_WAITING:
             self.waiting = deque()
         self.waiting.append(turn)
@@ -196,10 +237,15 @@ class Session:
         """Begins the next turn, unless a callback still runs or nothing waits."""
         if self.turn is not None or not self.waiting:
             return None
-        turn = self.turn = self.waiting.popleft()
-        self.remember(turn.id, "user", turn.content, "completed")
-        self.publish("start", {"ref": turn.ref} if turn.ref is not None else {}, turn.id)
-        return turn
+        self.turn = self.waiting.popleft()
+        self.turn.begin()
+        return self.turn
+
+    def answer(self, answer: Answer) -> None:
+        """Hands an answer to the turn that asks. Raises `ClientError` `not_active` or `bad_message`."""
+        if self.active is None:
+            raise ClientError("not_active", "this question is not open", ref=answer.id)
+        self.active.answer(answer.call_id, answer.value, answer.id)
 
     def _remember_id(self, ref: str, turn: int) -> None:
         if self._taken is None:
@@ -208,22 +254,33 @@ class Session:
         if len(self._taken) > REMEMBERED_IDS:
             del self._taken[next(iter(self._taken))]
 
-    # -- history -------------------------------------------------------------------------------------------------
+    # -- memory --------------------------------------------------------------------------------------------------
 
     @property
-    def history(self) -> list[dict[str, Any]]:
-        """The conversation so far, oldest first, as `{"role", "content", "status"}`."""
-        return [said.view() for said in self._history or ()]
-
-    def remember(self, turn: int, role: str, content: Any, status: str, truncated: bool = False) -> None:
-        """Adds to the history; what is oldest goes where it grows beyond its limit."""
-        said = Said(turn, role, envelope.encode_kept(content), status, truncated)
+    def history(self) -> History:
+        """What was said so far."""
         if self._history is None:
-            self._history = []
-        self._history.append(said)
-        self._history_size += said.size
-        while self._history_size > self._config.max_history:
-            self._history_size -= self._history.pop(0).size
+            self._history = History(self._config.max_history, self.log.pool)
+        return self._history
+
+    @property
+    def state(self) -> State:
+        """The object that the application keeps here."""
+        if self._state is None:
+            self._state = State(self._config.max_state)
+        return self._state
+
+    def save_state(self) -> None:
+        """Keeps what a callback made of the state. Raises `TypeError` or `ValueError` where that cannot be."""
+        if self._state is not None:
+            self._state.save()
+
+    def leave_pool(self) -> None:
+        """What it still holds is no longer counted: the session has ended."""
+        pool, self.log.pool = self.log.pool, Pool()
+        pool.add(-self.log.size)
+        if self._history is not None:
+            self._history.leave_pool()
 
 
 #: Stands for the queue of every session in which nothing ever waited.

@@ -6,17 +6,21 @@ final event, whoever ended it: the callback by returning or raising, the client 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from ..errors import ClientError
 from . import envelope
 from .events import Custom, Reset, Source, Status, Token, Tool
+from .history import ENTRY_OVERHEAD, Said
+from .question import Question
+from .tool import ToolCall, new_call_id
+from .view import SessionView
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from .events import Item
+    from .question import Waiter
     from .session import Session
 
 Cause = Literal["stopped", "interrupted", "disconnected", "timeout", "shutdown"]
@@ -31,24 +35,9 @@ class Flow(Protocol):
     async def pause(self) -> None:
         """Waits until others had their turn and the reader has caught up."""
 
-
-class SessionView:
-    """What a callback sees of its session."""
-
-    __slots__ = ("_session",)
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    @property
-    def id(self) -> str:
-        """The public name of the session."""
-        return self._session.id
-
-    @property
-    def user(self) -> str | None:
-        """Whose session it is, None where nobody logs in."""
-        return self._session.user
+    def waiter(self) -> Waiter:
+        """Where the callback can wait for an answer."""
+        ...
 
 
 class Turn:
@@ -60,6 +49,7 @@ class Turn:
 
     __slots__ = (
         "_max_text",
+        "_questions",
         "_room",
         "_session",
         "_template",
@@ -70,12 +60,14 @@ class Turn:
         "id",
         "over",
         "ref",
+        "said",
         "usage",
     )
 
-    def __init__(self, session: Session, number: int, content: Any, ref: str | None, max_text: int) -> None:
+    def __init__(self, session: Session, number: int, said: bytes, ref: str | None, max_history: int) -> None:
         self.id = number
-        self.content = content
+        self.content: Any = None
+        self.said = said  # the content as JSON: while a turn waits, objects would take up to twenty times its size
         self.ref = ref
         self.cause: Cause | None = None
         self.usage: Mapping[str, Any] | None = None
@@ -84,8 +76,10 @@ class Turn:
         self._session = session
         self._template = envelope.token_template(session.id, number)
         self._text = bytearray()  # the JSON of the answer, without quotes
-        self._max_text = max_text
-        self._room = max_text  # bytes of text that the history may still take; below 0 some was left out
+        # The longest answer still fits into the history, quotes and all.
+        self._max_text = max_history - ENTRY_OVERHEAD - 2
+        self._room = self._max_text  # bytes of text that the history may still take; below 0 some was left out
+        self._questions: dict[str, Question] | None = None
 
     def __repr__(self) -> str:
         return f"<Turn {self.id} of {self._session.id}{' over' if self.over else ''}>"
@@ -104,7 +98,7 @@ class Turn:
         Each item is `{"role": "user" | "assistant", "content": …, "status": …}`; a stopped turn has its partial text,
         and nothing that a `Reset` voided. The list is a copy.
         """
-        return self._session.history
+        return self._session.history.view()
 
     async def send(self, item: Item) -> None:
         """Shows `item`, and waits while the reader is too far behind. The same as yielding it."""
@@ -116,7 +110,47 @@ class Turn:
         """A step of the work, shown while it runs: `async with turn.tool("orders", "Looking …") as tool:`."""
         return ToolCall(self, name, message, input)
 
+    async def ask(self, message: str, schema: Mapping[str, Any] | None = None) -> Any:
+        """Shows a question and waits for the person's answer, also while they are away and come back.
+
+        `schema` is a JSON Schema of what is expected, such as `{"type": "boolean"}` or `{"enum": ["red", "green"]}`;
+        what does not fit its `type` and `enum` is refused, anything further is yours to check. Raises
+        `asyncio.CancelledError` where the turn ends before there is an answer, and `TypeError` for what JSON cannot
+        hold. Several questions may be open at a time.
+        """
+        assert self.flow is not None, "a callback runs"
+        question = Question(new_call_id(), message, schema or {}, self.flow.waiter())
+        if self.over:
+            question.waiter.cancel()
+        else:
+            self._session.publish("ask", question.data(), self.id)
+            if self._questions is None:
+                self._questions = {}
+            self._questions[question.call_id] = question
+        try:
+            return await question.waiter
+        finally:
+            if self._questions is not None:
+                self._questions.pop(question.call_id, None)
+
     # -- for the server ------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """The first event of the turn, now that its callback is about to run."""
+        self.content = envelope.decode_value(self.said)
+        self._session.history.add(Said(self.id, "user", self.said, "completed"))
+        self._session.publish("start", {"ref": self.ref} if self.ref is not None else {}, self.id)
+
+    def answer(self, call_id: str, value: Any, ref: str | None = None) -> None:
+        """The person's answer to a question. Raises `ClientError` `not_active`, or `bad_message` for a misfit."""
+        question = self._questions.get(call_id) if self._questions else None
+        # One that the callback has given up is open until it has noticed.
+        if question is None or question.waiter.done():
+            raise ClientError("not_active", "this question is not open", ref=ref)
+        misfit = question.misfit(value)
+        if misfit is not None:
+            raise ClientError("bad_message", misfit, ref=ref)
+        question.waiter.set_result(value)
 
     @property
     def text(self) -> str:
@@ -125,8 +159,12 @@ class Turn:
 
     def shown(self) -> dict[str, Any]:
         """What a client is told of the answer that is under way."""
-        shown = {"turn": self.id, "text": self.text}
-        return {**shown, "truncated": True} if self._room < 0 else shown
+        shown: dict[str, Any] = {"turn": self.id, "text": self.text}
+        if self._questions:
+            shown["asks"] = [question.data() for question in self._questions.values()]
+        if self._room < 0:
+            shown["truncated"] = True
+        return shown
 
     def publish(self, item: Item) -> None:
         """Puts `item` into the log, or shows it in passing; raises `TypeError` for what is no item."""
@@ -190,7 +228,10 @@ class Turn:
             session.gate.set()
             session.gate = None
         if session.turn is self:
-            session.remember(self.id, "assistant", self.text, status, self._room < 0)
+            text = b"".join((b'"', self._text, b'"'))
+            session.history.add(Said(self.id, "assistant", text, status, self._room < 0))
+        for question in (self._questions or {}).values():
+            question.waiter.cancel()
         self._forget()
 
     def _forget(self) -> None:
@@ -201,48 +242,3 @@ class Turn:
 def _writable(text: object) -> str:
     """What the application gave as text, so that JSON can hold it: a turn must be able to fail."""
     return str(text).encode(errors="replace").decode()
-
-
-class ToolCall:
-    """A running step. Made by `Turn.tool`; leaving its block ends it: failed if by an exception."""
-
-    __slots__ = ("_ended", "_input", "_message", "_turn", "call_id", "name")
-
-    def __init__(self, turn: Turn, name: str, message: str | None, input: Any) -> None:
-        self.call_id = f"c_{uuid4().hex[:16]}"
-        self.name = name
-        self._turn = turn
-        self._message = message
-        self._input = input
-        self._ended = False
-
-    async def __aenter__(self) -> Self:
-        await self._turn.send(Tool(self.call_id, self.name, "started", self._message, input=self._input))
-        return self
-
-    async def progress(self, message: str) -> None:
-        """Says how far the step is; nothing after its end."""
-        if not self._ended:
-            await self._turn.send(Tool(self.call_id, self.name, "progress", message))
-
-    def finish(self, message: str | None = None, *, output: Any = None) -> None:
-        """The step is done; `output` is any JSON value. Only the first end counts."""
-        self._end(Tool(self.call_id, self.name, "finished", message, output=output))
-
-    def fail(self, error: str) -> None:
-        """The step failed, in words for the person. Only the first end counts."""
-        self._end(Tool(self.call_id, self.name, "failed", error=error))
-
-    def _end(self, event: Tool) -> None:
-        if not self._ended:
-            self._turn.publish(event)
-            self._ended = True
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if exc is None:
-            self.finish()
-        else:
-            # What the exception says may be an internal: it goes to the log of the server, not to the person.
-            self.fail(f"{self.name} failed")

@@ -1,4 +1,8 @@
-"""The opening of a connection: from its first byte to 101 or a refusal."""
+"""The opening of a connection: from its first byte to 101 or a refusal.
+
+A request is read, judged and answered at once, unless the application has to be asked: then one task waits for it, by
+the same deadline as the handshake; what the client sends meanwhile is kept, up to a bound.
+"""
 
 from __future__ import annotations
 
@@ -7,41 +11,77 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING, Protocol, cast
 
+from ..chat import claim
+from ..chat.view import SessionView
 from ..config import ECHO_PATH, NO_LIMIT
 from ..errors import HandshakeError
+from ..guard.address import limit_key
 from ..wire import deflate, handshake
 from ..wire import protocol as wire
 from ..wire.close import CloseCode
+from . import http
 from .connection import Connection
-from .sockets import LONGEST_CLOSE, Core, end_sending, peer_of
+from .sockets import GOING_AWAY, LONGEST_CLOSE, Core, address_of, end_sending, peer_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from typing import Any
+
+    from ..guard.seats import Seat, Seats
+    from ..guard.user import User
     from ..wire.handshake import Request, Upgrade
-    from .sockets import Handler
+    from .dispatch import Conversation, Echo
+    from .sessions import Entry, Sessions
+
+    Authenticate = Callable[[Request], Awaitable[User | None]]
+    OnOpen = Callable[[SessionView, Request], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
+
+#: Bytes of a client that sends before it was let in; more of them wait at the client.
+_MAX_EARLY_SIZE = 2**16
+
+#: What a refusal by HTTP becomes for a client that is told by a close code.
+_CLOSE_CODES = {
+    401: CloseCode.UNAUTHORIZED,
+    403: CloseCode.FORBIDDEN,
+    429: CloseCode.TOO_MANY,
+    500: CloseCode.INTERNAL_ERROR,
+    503: CloseCode.TRY_AGAIN_LATER,
+}
 
 
 class House(Core, Protocol):
     """What admission needs of the server."""
 
     @property
-    def closing(self) -> bool: ...
+    def draining(self) -> bool: ...
     @property
-    def conversation(self) -> Handler: ...
+    def seats(self) -> Seats: ...
     @property
-    def echo(self) -> Handler: ...
+    def sessions(self) -> Sessions: ...
+    @property
+    def conversation(self) -> Conversation: ...
+    @property
+    def echo(self) -> Echo: ...
+    @property
+    def authenticate(self) -> Authenticate | None: ...
+    @property
+    def on_open(self) -> OnOpen | None: ...
 
 
 class Opening(asyncio.Protocol):
     """A socket whose opening handshake is under way. It ends by handing its transport to a `Connection`."""
 
-    __slots__ = ("_ending", "_house", "_reader", "_transport", "due")
+    __slots__ = ("_early", "_ending", "_house", "_reader", "_seat", "_task", "_transport", "due")
 
     def __init__(self, house: House) -> None:
         self._house = house
         self._reader = handshake.RequestReader()
         self._transport: asyncio.Transport | None = None
+        self._seat: Seat | None = None
+        self._task: asyncio.Task[None] | None = None  # waits for the application
+        self._early: list[bytes] = []  # what came behind the request
         self._ending = False  # refused: waits for the peer to close
         self.due = inf
 
@@ -51,18 +91,22 @@ class Opening(asyncio.Protocol):
         # uvloop's transports are no subclass of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         self._house.sockets.add(self)
-        if self._house.closing:
-            # It was accepted before the listener was closed, and comes too late.
-            self.close(CloseCode.SERVICE_RESTART)
+        address = address_of(self._transport)
+        self._seat = self._house.seats.sit(limit_key(address) if address is not None else None)
+        if self._seat is None:
+            self._transport.abort()
         self._limit(self._house.config.open_timeout)
 
     def data_received(self, data: bytes) -> None:
-        if self._ending:
+        if self._ending or self._seat is None:
+            return
+        if self._task is not None:
+            self._keep(data)
             return
         try:
             request = self._reader.receive_data(data)
             if request is not None:
-                self._admit(request)
+                self._answer(request, self._seat)
         except HandshakeError as exc:
             self._refuse(exc)
         except Exception:
@@ -71,6 +115,10 @@ class Opening(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        if self._task is not None:
+            self._task.cancel()
+        if self._seat is not None:
+            self._seat.leave()
         self._leave()
 
     # -- called by the sweeper and the server --------------------------------------------------------------------
@@ -78,6 +126,10 @@ class Opening(asyncio.Protocol):
     def visit(self, now: float) -> float:
         if self._ending:
             self.close(CloseCode.ABNORMAL)
+        elif self._task is not None:
+            # The client has said all; it is the application that takes too long.
+            self._task.cancel()
+            self._refuse(HandshakeError(503, "this took too long, try again later", [("Retry-After", "5")]))
         else:
             self._refuse(HandshakeError(408, "the opening handshake took too long"))
         return inf
@@ -89,19 +141,58 @@ class Opening(asyncio.Protocol):
 
     # -- decisions -----------------------------------------------------------------------------------------------
 
-    def _admit(self, request: Request) -> None:
-        config = self._house.config
-        if request.path == config.path:
-            handler = self._house.conversation
-        elif config.echo and request.path == ECHO_PATH:
-            handler = self._house.echo
-        else:
-            raise HandshakeError(404, "nothing is served at this path")
-        self._open(handler, handshake.parse_upgrade(request))
+    def _answer(self, request: Request, seat: Seat) -> None:
+        house, path = self._house, request.path
+        is_echo = house.config.echo and path == ECHO_PATH
+        if not is_echo and path != house.config.path:
+            self._end_with(http.answer(request, ready=not house.draining))
+            return
+        upgrade = handshake.parse_upgrade(request)
+        admission = self._admit(request, upgrade, seat, is_echo)
+        if house.authenticate is None and (house.on_open is None or is_echo):
+            _run_through(admission)
+            return
+        if self._reader.trailing_data:
+            self._keep(self._reader.trailing_data)
+        self._task = house.loop.create_task(admission)
 
-    def _open(self, handler: Handler, upgrade: Upgrade) -> None:
-        config, transport = self._house.config, self._transport
-        assert transport is not None
+    async def _admit(self, request: Request, upgrade: Upgrade, seat: Seat, is_echo: bool) -> None:
+        """From a well-formed request to the connection, or to a refusal that its client can read."""
+        house = self._house
+        try:
+            if house.draining:
+                raise HandshakeError(503, GOING_AWAY, [("Retry-After", "1")])
+            assert self._transport is not None
+            address = address_of(self._transport)
+            seat.admit(limit_key(address) if address is not None else None, house.loop.time())
+            user = None
+            if house.authenticate is not None:
+                found = await house.authenticate(request)
+                if found is None:
+                    raise HandshakeError(401, "no or invalid token", [("WWW-Authenticate", "Bearer")])
+                user = found.id
+            entry = None
+            if not is_echo:
+                entry = house.sessions.enter(user, claim.find(request.query, upgrade.subprotocols))
+            if user is not None:
+                seat.admit_user(user)
+            if entry is not None and entry.claim is None and house.on_open is not None:
+                await house.on_open(SessionView(entry.session), request)
+                entry.session.save_state()
+            if house.draining:
+                raise HandshakeError(503, GOING_AWAY, [("Retry-After", "1")])
+            self._open(upgrade, seat, entry)
+        except HandshakeError as exc:
+            self._refuse(exc, upgrade)
+        except Exception:
+            logger.exception("a handshake could not be handled")
+            self._refuse(HandshakeError(500, "internal error"), upgrade)
+
+    def _open(self, upgrade: Upgrade, seat: Seat, entry: Entry | None) -> None:
+        house, transport = self._house, self._transport
+        config = house.config
+        if transport is None or self._ending:
+            return
         parameters = deflate.negotiate(upgrade.extensions, config.compression_context) if config.compression else None
         protocol = wire.Protocol(
             config.max_message_size or NO_LIMIT,
@@ -109,22 +200,47 @@ class Opening(asyncio.Protocol):
             deflate=parameters,
             lanes=config.framing == "lanes",
         )
-        connection = Connection(self._house, handler, transport, protocol)
+        handler = house.echo if entry is None else house.conversation
+        early = self._early or [self._reader.trailing_data]
+        connection = Connection(house, handler, transport, protocol, seat)
         self._leave()
+        self._transport = None
         transport.set_protocol(connection)
-        handler.opened(connection)
+        if entry is not None:
+            house.sessions.attach(entry, connection)
         logger.debug("%r opened from %s", connection, peer_of(transport))
         connection.pump.run()
-        if self._reader.trailing_data:
-            connection.data_received(self._reader.trailing_data)
+        if not transport.is_reading():
+            transport.resume_reading()
+        for data in early:
+            if data:
+                connection.data_received(data)
 
-    def _refuse(self, error: HandshakeError) -> None:
-        transport = self._transport
-        if transport is None:
+    def _keep(self, data: bytes) -> None:
+        self._early.append(data)
+        # As long as bytes are read, a client that goes away is noticed.
+        if sum(map(len, self._early)) > _MAX_EARLY_SIZE and self._transport is not None:
+            self._transport.pause_reading()
+
+    def _refuse(self, error: HandshakeError, upgrade: Upgrade | None = None) -> None:
+        if self._transport is None or self._ending:
             return
+        logger.debug("a handshake from %s was refused: %d %s", peer_of(self._transport), error.status, error.message)
+        code = _CLOSE_CODES.get(error.status)
+        if code is not None and upgrade is not None and upgrade.subprotocol:
+            self._end_with(handshake.accept_and_close(upgrade, code, error.message))
+        else:
+            self._end_with(handshake.refuse(error))
+
+    def _end_with(self, answer: bytes) -> None:
+        """The last that this socket is told; then it waits for its peer to close, by a deadline."""
+        transport = self._transport
+        assert transport is not None and self._seat is not None
         self._ending = True
-        logger.debug("a handshake from %s was refused: %d %s", peer_of(transport), error.status, error.message)
-        transport.write(handshake.refuse(error))
+        self._early.clear()
+        # A refused client costs no more than its answer.
+        self._seat.vacate()
+        transport.write(answer)
         end_sending(transport)
         self._limit(self._house.config.close_timeout or LONGEST_CLOSE)
 
@@ -134,3 +250,13 @@ class Opening(asyncio.Protocol):
     def _leave(self) -> None:
         self._house.sockets.remove(self)
         self._house.sweeper.cancel(self)
+
+
+def _run_through(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Runs a coroutine that waits for nothing: it needs no task."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    coroutine.close()
+    raise AssertionError("this coroutine was to wait for nothing")

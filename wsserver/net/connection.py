@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..chat.session import Session
+    from ..guard.seats import Seat
     from ..wire.frames import Frame
     from ..wire.protocol import Protocol as WireProtocol
     from .sockets import Core, Handler
@@ -31,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 #: How many frames, or pieces of frames, of one connection are handled before others have their turn.
 STEPS_PER_TURN = 64
+
+#: By so much of `max_age` a connection may end before it.
+_AGE_JITTER = 0.1
 
 
 class Connection(asyncio.Protocol):
@@ -45,19 +49,24 @@ class Connection(asyncio.Protocol):
         "_next_ping",
         "_progress",
         "_rest",
+        "_retirement",
         "_taken",
         "_transport",
         "due",
         "protocol",
         "pump",
+        "seat",
         "session",
     )
 
-    def __init__(self, core: Core, handler: Handler, transport: asyncio.Transport, protocol: WireProtocol) -> None:
+    def __init__(
+        self, core: Core, handler: Handler, transport: asyncio.Transport, protocol: WireProtocol, seat: Seat
+    ) -> None:
         now = core.loop.time()
         config = core.config
         self.protocol = protocol
         self.pump = Pump(transport, protocol, core.flusher, config)
+        self.seat = seat
         self.session: Session | None = None
         self.due = inf
         self._core = core
@@ -69,6 +78,8 @@ class Connection(asyncio.Protocol):
         self._life = now  # the last sign of it
         # The first ping comes at a random point of the interval: connections that came together do not beat together.
         self._next_ping = now + config.ping_interval * random() if config.ping_interval else inf
+        # Connections that came together do not leave together.
+        self._retirement = now + config.max_age * (1 - random() * _AGE_JITTER) if config.max_age else inf
         self._taken = 0
         self._progress = now  # the last time that bytes were taken, where some are waiting
         core.sockets.add(self)
@@ -97,6 +108,7 @@ class Connection(asyncio.Protocol):
         self.pump.detach()
         self._core.sweeper.cancel(self)
         self._core.sockets.remove(self)
+        self.seat.leave()
         self._handler.lost(self)
 
     def pause_writing(self) -> None:
@@ -209,6 +221,8 @@ class Connection(asyncio.Protocol):
                 self.close_now(CloseCode.NO_PONG, "no pong")
                 self.abort()
                 return inf
+            if now >= self._retirement:
+                self.close_now(CloseCode.TOO_OLD, "this connection is too old: come back with a new one")
         return self._next_visit()
 
     def _watch_progress(self, now: float) -> None:
@@ -226,7 +240,7 @@ class Connection(asyncio.Protocol):
     def _next_visit(self) -> float:
         if self.protocol.state is not State.OPEN:
             return self._close_deadline
-        due = min(self._next_ping, self._life_deadline(), self._close_deadline)
+        due = min(self._next_ping, self._life_deadline(), self._retirement, self._close_deadline)
         timeout = self._core.config.write_timeout
         if self.pump.paused and timeout:
             # Progress is seen only where it is looked for: often enough to be exact to an eighth.

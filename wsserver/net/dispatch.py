@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..chat import envelope, events
-from ..chat.log import Cursor
-from ..chat.session import Session
 from ..errors import ClientError
+from ..guard.limits import BURST, Rate
 from ..wire.close import CloseCode
 from ..wire.frames import TEXT, Frame
+from .sockets import GOING_AWAY
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable
 
+    from ..chat.session import Session
     from ..config import Config
     from .connection import Connection
+    from .sessions import Sessions
     from .turns import Turns
 
 
 class Echo:
     """The raw echo: every message comes back as it came."""
-
-    def opened(self, connection: Connection) -> None:
-        """Nothing is sent before the first message."""
 
     def handle(self, connection: Connection, frame: Frame) -> None:
         connection.protocol.send(frame.opcode, frame.payload)
@@ -33,39 +33,22 @@ class Echo:
 
 
 class Conversation:
-    """Holds the sessions; reads what clients ask for and has it done."""
+    """Reads what clients ask for and has it done. While `draining` no message begins a turn."""
 
-    def __init__(self, turns: Turns, config: Config) -> None:
-        self.sessions: dict[str, Session] = {}
+    def __init__(self, sessions: Sessions, turns: Turns, config: Config, loop: AbstractEventLoop) -> None:
+        self.draining = False
+        self._sessions = sessions
         self._turns = turns
-        self._config = config
-        self._table: dict[type, Callable[[Connection, Session, Any], None]] = {
+        self._loop = loop
+        self._rate = Rate(config.message_rate)
+        self._table: dict[type, Callable[[Session, Any], None]] = {
             events.Message: self._message,
             events.Stop: self._stop,
+            events.Answer: self._answer,
             events.Ping: self._ping,
             events.History: self._history,
             events.End: self._end,
         }
-
-    def opened(self, connection: Connection) -> None:
-        session = connection.session = Session(self._config)
-        self.sessions[session.id] = session
-        connection.pump.attach(session, Cursor(session.log))
-        session.tell(
-            "session",
-            {
-                "resumed": False,
-                "recovered": False,
-                "resumable": False,
-                "epoch": session.epoch,
-                "seq": session.log.head,
-                "resume_token": session.new_token(),
-                "resume_ttl": 0,
-                "ping_interval": self._config.ping_interval,
-                "max_message_size": self._config.max_message_size,
-                "active_turn": session.active.id if session.active else None,
-            },
-        )
 
     def handle(self, connection: Connection, frame: Frame) -> None:
         session = connection.session
@@ -73,38 +56,55 @@ class Conversation:
         if frame.opcode != TEXT:
             connection.close_now(CloseCode.UNSUPPORTED_DATA, "only text is understood here")
             return
+        wait = self._pace(session)
+        if wait > BURST:
+            connection.close_now(CloseCode.TOO_FAST, "messages too fast")
+            return
         try:
             event = envelope.decode_event(frame.payload)
-            self._table[type(event)](connection, session, event)
+            # Who is too fast can still be made to stop.
+            if wait and not isinstance(event, events.Stop | events.End):
+                raise ClientError("rate_limited", "messages too fast", retryable=True, ref=event.id, retry_after=wait)
+            self._table[type(event)](session, event)
         except ClientError as exc:
-            data = {"code": exc.code, "message": exc.message, "retryable": exc.retryable, "final": False}
-            session.tell("error", data if exc.ref is None else {**data, "ref": exc.ref})
+            session.tell("error", exc.data())
 
     def lost(self, connection: Connection) -> None:
-        session = connection.session
-        if session is not None:
-            del self.sessions[session.id]
-            self._turns.end_all(session, "disconnected")
+        self._sessions.detach(connection)
 
-    def _message(self, connection: Connection, session: Session, event: events.Message) -> None:
+    def _pace(self, session: Session) -> float:
+        """The seconds by which the session is too fast. What is refused counts too: who goes on gets nowhere."""
+        rate = self._rate
+        if not rate.interval:
+            return 0.0
+        now = self._loop.time()
+        session.paced_until = rate.used(session.paced_until, now)
+        return rate.wait(session.paced_until, now)
+
+    def _message(self, session: Session, event: events.Message) -> None:
+        if self.draining:
+            raise ClientError("server_shutdown", GOING_AWAY, retryable=True, ref=event.id)
         self._turns.take(session, event)
 
-    def _stop(self, connection: Connection, session: Session, event: events.Stop) -> None:
+    def _stop(self, session: Session, event: events.Stop) -> None:
         self._turns.stop(session, event)
         _acknowledge(session, event.id)
 
-    def _ping(self, connection: Connection, session: Session, event: events.Ping) -> None:
+    def _answer(self, session: Session, event: events.Answer) -> None:
+        session.answer(event)
+        _acknowledge(session, event.id)
+
+    def _ping(self, session: Session, event: events.Ping) -> None:
         _acknowledge(session, event.id)
         session.tell("pong", event.data)
 
-    def _history(self, connection: Connection, session: Session, event: events.History) -> None:
+    def _history(self, session: Session, event: events.History) -> None:
         _acknowledge(session, event.id)
         session.tell_history()
 
-    def _end(self, connection: Connection, session: Session, event: events.End) -> None:
+    def _end(self, session: Session, event: events.End) -> None:
         _acknowledge(session, event.id)
-        self._turns.end_all(session, "stopped")
-        connection.close(CloseCode.NORMAL, "ended")
+        self._sessions.end(session, "stopped")
 
 
 def _acknowledge(session: Session, ref: str | None) -> None:

@@ -10,11 +10,13 @@ the flush interval leaves together, by one timer for all connections.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from ..chat import envelope
 from ..wire.frames import TEXT
 from ..wire.protocol import CHUNK_SIZE, State
 
@@ -102,6 +104,7 @@ class Pump:
         "_flusher",
         "_handed",
         "_protocol",
+        "_replay",
         "_session",
         "_transport",
         "marked",
@@ -118,6 +121,7 @@ class Pump:
         self._handed = 0  # bytes ever given to the transport
         self._session: Session | None = None
         self._cursor: Cursor | None = None
+        self._replay: tuple[int, int] | None = None  # behind which event it began, and with which it ends
         transport.set_write_buffer_limits(high=0, low=0)
 
     @property
@@ -130,17 +134,19 @@ class Pump:
         """Bytes of the log that wait for this reader."""
         return self._cursor.behind if self._cursor is not None and self._protocol.state is State.OPEN else 0
 
-    def attach(self, session: Session, cursor: Cursor) -> None:
-        """From now on sends the session's log, from the cursor on."""
+    def attach(self, session: Session, cursor: Cursor, *, replay: bool = False) -> None:
+        """From now on sends the session's log, from the cursor on; with `replay`, says when what was missed is sent."""
         self._session = session
         self._cursor = cursor
-        session.reader = self
-        session.log.brake = cursor.position + self._config.soft_limit
+        session.attach(self, cursor)
+        if replay:
+            self._replay = cursor.seq, session.log.head
+            self._tell_replayed(session, cursor)
 
     def detach(self) -> None:
         """Sends no more: the connection is lost."""
         if self._session is not None and self._session.reader is self:
-            self._session.reader = None
+            self._session.detach()
         self._session = self._cursor = self._transport = None
 
     def wake(self) -> None:
@@ -181,12 +187,25 @@ class Pump:
             or self._protocol.state is not State.OPEN
         ):
             return False
-        log = session.log
         self._protocol.send_texts(cursor.read(_READ_SIZE))
-        log.brake = cursor.position + self._config.soft_limit
-        if log.size > log.limit:
-            log.trim(cursor.seq)
-        if session.gate is not None and log.written <= log.brake:
-            session.gate.set()
-            session.gate = None
+        session.was_read(cursor)
+        if self._replay is not None:
+            self._tell_replayed(session, cursor)
         return True
+
+    def _tell_replayed(self, session: Session, cursor: Cursor) -> None:
+        """Says that what was missed has been sent, if it has."""
+        assert self._replay is not None
+        first, last = self._replay
+        if cursor.seq >= last:
+            self._replay = None
+            data = {"count": cursor.seq - first, "seq": cursor.seq}
+            self._protocol.send(TEXT, envelope.encode_event("replayed", data, session.id))
+
+
+async def wait_for_room(session: Session, over: Callable[[], bool]) -> None:
+    """Returns once more may be published: the reader has caught up, or the log has room; or it is over."""
+    while session.must_wait and not over():
+        if session.gate is None:
+            session.gate = asyncio.Event()
+        await session.gate.wait()

@@ -17,7 +17,9 @@ from .server import Server
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .admission import Authenticate, OnOpen
     from .run import Generate
+    from .sessions import OnClose
 
 logger = logging.getLogger(__name__)
 
@@ -25,17 +27,25 @@ logger = logging.getLogger(__name__)
 _LONGEST_EXIT = 60.0
 
 
-def run(generate: Generate, config: Config | None = None) -> None:
-    """Serves `generate` until SIGINT or SIGTERM; prints the address on standard output once it can be reached.
+def run(
+    generate: Generate,
+    config: Config | None = None,
+    *,
+    on_open: OnOpen | None = None,
+    on_close: OnClose | None = None,
+    authenticate: Authenticate | None = None,
+) -> None:
+    """Serves `generate`, as `Server` does, until SIGINT or SIGTERM; prints the address once it can be reached.
 
-    Logs to standard error, unless the program has set up logging by itself. Raises `ConfigError` where the callback or
-    the settings cannot work.
+    The first signal lets answers finish, `drain_timeout` seconds at most; the second cuts them. Logs to standard error,
+    unless the program has set up logging by itself. Raises `ConfigError` where something
+    cannot work.
     """
     config = config or Config()
     logging.basicConfig(
         level=config.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    server = Server(generate, config)
+    server = Server(generate, config, on_open=on_open, on_close=on_close, authenticate=authenticate)
     with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop_factory(config.loop)) as runner:
         runner.run(_serve(server))
         # Callbacks that do not end, and threads that they left behind, would keep the loop from closing for ever.
@@ -65,18 +75,28 @@ def loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _serve(server: Server) -> None:
-    stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
+    first, second = asyncio.Event(), asyncio.Event()
+
+    def signalled() -> None:
+        if not first.is_set():
+            first.set()
+            return
+        second.set()
+        for number in handled:
+            # The third signal ends the process, whatever it does.
+            loop.remove_signal_handler(number)
+
     async with server:
         # Windows has no handlers on a loop: there Ctrl-C cancels this coroutine.
         handled = () if sys.platform == "win32" else (signal.SIGINT, signal.SIGTERM)
         for number in handled:
-            loop.add_signal_handler(number, stopped.set)
+            loop.add_signal_handler(number, signalled)
         for url in server.urls:
             sys.stdout.write(f"Listening on {url}\n")
         sys.stdout.flush()
-        await stopped.wait()
+        await first.wait()
         logger.info("shutting down")
-        for number in handled:
-            # The second signal ends the process at once.
-            loop.remove_signal_handler(number)
+        drained, hurried = loop.create_task(server.drain()), loop.create_task(second.wait())
+        await asyncio.wait((drained, hurried), return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()

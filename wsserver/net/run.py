@@ -10,6 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..errors import ConfigError, TurnError
+from .flow import wait_for_room
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -68,7 +69,7 @@ class Owner(Protocol):
 class Run:
     """The callback of one turn. In the sweeper it stands for the deadline of the turn, then for that of its ending."""
 
-    __slots__ = ("_burst", "_flusher", "_log", "_owner", "abandoned", "due", "session", "task", "turn")
+    __slots__ = ("_burst", "_flusher", "_log", "_loop", "_owner", "abandoned", "due", "session", "task", "turn")
 
     def __init__(
         self,
@@ -86,6 +87,7 @@ class Run:
         self._owner = owner
         self._flusher = flusher
         self._log = session.log
+        self._loop = loop
         self._burst = 0
         turn.flow = self
         self.task = loop.create_task(self._main(generate))
@@ -114,12 +116,12 @@ class Run:
     async def pause(self) -> None:
         """Gives the loop back, and waits until the reader has caught up."""
         self._burst = 0
-        session, log = self.session, self._log
         await asyncio.sleep(0)
-        while log.written > log.brake and not self.turn.over:
-            if session.gate is None:
-                session.gate = asyncio.Event()
-            await session.gate.wait()
+        await wait_for_room(self.session, lambda: self.turn.over)
+
+    def waiter(self) -> asyncio.Future[Any]:
+        """Where the callback waits for an answer."""
+        return self._loop.create_future()
 
     async def _main(self, generate: Generate) -> None:
         turn = self.turn
@@ -131,6 +133,7 @@ class Run:
                 raise TypeError(
                     f"a callback that is a coroutine shows by turn.send, but returned {type(result).__name__}"
                 )
+            self.session.save_state()
             turn.complete("completed")
         except TurnError as exc:
             turn.fail(exc.code, exc.message, retryable=exc.retryable)
@@ -141,6 +144,14 @@ class Run:
             turn.fail("generation_failed", "the answer could not be generated")
             if isinstance(exc, KeyboardInterrupt):
                 raise
+        self._save_state()
+
+    def _save_state(self) -> None:
+        """What the callback left in the state, also where it did not end well."""
+        try:
+            self.session.save_state()
+        except (TypeError, ValueError):
+            logger.exception("the state left by the callback of %r cannot be kept; the one before stays", self.turn)
 
     async def _show_all(self, items: AsyncIterator[Item]) -> None:
         publish, must_pause = self.turn.publish, self.must_pause

@@ -8,21 +8,31 @@ import logging
 import socket
 from typing import TYPE_CHECKING, Self
 
+from ..chat.events import Custom, Stop
 from ..config import Config
-from ..errors import ConfigError
+from ..errors import ConfigError, SessionNotFound
+from ..guard.seats import Seats
 from ..wire.close import CloseCode
 from .admission import Opening
 from .dispatch import Conversation, Echo
-from .flow import Flusher
+from .drain import drain
+from .flow import Flusher, wait_for_room
 from .run import check_callback
-from .sockets import Sockets
+from .sessions import Sessions
+from .sockets import GOING_AWAY, Sockets
 from .sweeper import TICK, Sweeper
 from .turns import Turns
 
 if TYPE_CHECKING:
+    import concurrent.futures
+    from collections.abc import Mapping
     from types import TracebackType
+    from typing import Any
 
+    from ..chat.session import Session
+    from .admission import Authenticate, OnOpen
     from .run import Generate
+    from .sessions import OnClose
 
 logger = logging.getLogger(__name__)
 
@@ -41,26 +51,47 @@ class Server:
             await asyncio.Event().wait()
 
     `generate` is called with a `Turn` for every message: an async generator that yields what the person is to see, or
-    a coroutine function that calls `turn.send`. Leaving the block ends all turns and connections. Signals are never
-    touched. Entering raises `ConfigError` where the address cannot be had. A server serves once: make another one to
-    serve again.
+    a coroutine function that calls `turn.send`.
+
+    `on_open(session, request)` is awaited before a new session begins: it may fill `session.history` and
+    `session.state`, or refuse by raising `HandshakeError(403, "…")`. `on_close(session)` is awaited once the session
+    has ended, `close_timeout` seconds at most. `authenticate(request)` says who asks, None for nobody, which is refused
+    with 401.
+
+    Leaving the block ends all turns and connections at once; `await server.drain()` before it lets answers finish.
+    Signals are never touched. Entering raises `ConfigError` where the address cannot be had. A server serves once: make
+    another one to serve again.
     """
 
-    def __init__(self, generate: Generate, config: Config | None = None) -> None:
+    def __init__(
+        self,
+        generate: Generate,
+        config: Config | None = None,
+        *,
+        on_open: OnOpen | None = None,
+        on_close: OnClose | None = None,
+        authenticate: Authenticate | None = None,
+    ) -> None:
         self.config = config or Config()
-        self.closing = False
+        self.draining = False
         self.sockets = Sockets()
+        self.seats = Seats(self.config)
         self.urls: list[str] = []
         self.echo = Echo()
+        self.on_open = on_open
+        self.authenticate = authenticate
+        self._on_close = on_close
         self._generate = check_callback(generate)
         self._listeners: list[asyncio.AbstractServer] = []
+        self._drained: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self.loop = asyncio.get_running_loop()
         self.sweeper = Sweeper(self.loop)
         self.flusher = Flusher(self.loop, self.config.flush_interval)
-        self.turns = Turns(self._generate, self.config, self.loop, self.sweeper, self.flusher)
-        self.conversation = Conversation(self.turns, self.config)
+        self.turns = Turns(self._generate, self.config, self.loop, self.sweeper, self.flusher, self._when_idle)
+        self.sessions = Sessions(self.config, self.loop, self.sweeper, self.turns, self._on_close)
+        self.conversation = Conversation(self.sessions, self.turns, self.config, self.loop)
         sockets = await self._bind()
         self.sweeper.start()
         for listener in sockets:
@@ -74,26 +105,86 @@ class Server:
     ) -> None:
         await self.close()
 
+    # -- from outside --------------------------------------------------------------------------------------------
+
+    async def push(self, session_id: str, event: str, data: Mapping[str, Any] | None = None) -> None:
+        """Shows an event of your own in a session, also in the midst of a turn, also while its client is away.
+
+        Waits while the client is too far behind, or the log of the session is full of what it has not read. Raises
+        `SessionNotFound`, also where the session ends while this waits; `ValueError` for a name that the protocol
+        uses, `TypeError` for what JSON cannot hold.
+        """
+        pushed = Custom(event, data or {})
+        session = self.sessions[session_id]
+        await wait_for_room(session, lambda: session.ended)
+        if session.ended:
+            raise SessionNotFound(session_id)
+        session.publish(pushed.event, pushed.data())
+
+    def push_threadsafe(
+        self, session_id: str, event: str, data: Mapping[str, Any] | None = None
+    ) -> concurrent.futures.Future[None]:
+        """The same from another thread; the future that it returns has what `push` would raise."""
+        return asyncio.run_coroutine_threadsafe(self.push(session_id, event, data), self.loop)
+
+    def stop(self, session_id: str, turn: int | None = None) -> None:
+        """Ends a turn of a session, or all that runs or waits, as if the person had said "stop".
+
+        Raises `SessionNotFound`, and `ClientError` `not_active` where there is nothing to stop.
+        """
+        self.turns.stop(self.sessions[session_id], Stop(turn))
+
+    def end(self, session_id: str, reason: str = "ended by the application") -> None:
+        """Ends a session: its turns, then its connection with 4506. Raises `SessionNotFound`."""
+        self.sessions.end(self.sessions[session_id], "stopped", CloseCode.ENDED_BY_APPLICATION, reason)
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    async def drain(self) -> None:
+        """Lets the server run empty, `drain_timeout` seconds at most.
+
+        Nobody new is let in. Each client is told when to come back; those that wait for no answer are sent away with
+        1012 over that time, the others once theirs is complete. What is not complete in time ends with
+        `server_shutdown`. Then all sessions end. Calling it again waits for the same end.
+        """
+        if self._drained is None:
+            self._drained = self.loop.create_task(drain(self))
+        await asyncio.shield(self._drained)
+
     async def close(self) -> None:
         """Ends all turns with `server_shutdown` and all connections with 1012.
 
         Returns when all connections are gone, and all callbacks have ended or used up `close_timeout`.
         """
-        self.closing = True
-        for listener in self._listeners:
-            listener.close()
-        self._listeners.clear()
-        for session in list(self.conversation.sessions.values()):
-            self.turns.end_all(session, "shutdown")
+        self.begin_to_drain()
+        for session in self.sessions:
+            self.sessions.end(session, "shutdown", CloseCode.SERVICE_RESTART, GOING_AWAY)
         for member in self.sockets:
-            member.close(CloseCode.SERVICE_RESTART, "the server is shutting down")
+            member.close(CloseCode.SERVICE_RESTART, GOING_AWAY)
         await self._wait_for_callbacks()
         # What does not close in time is aborted by the sweeper.
         await self.sockets.emptied()
         self.sweeper.stop()
 
+    def begin_to_drain(self) -> None:
+        """From now on nobody is let in."""
+        self.draining = self.conversation.draining = True
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+
+    def send_away(self, session: Session) -> None:
+        """Closes the session's connection, so that its client finds another server."""
+        connection = self.sessions.connection_of(session)
+        if connection is not None:
+            connection.close(CloseCode.SERVICE_RESTART, GOING_AWAY)
+
+    def _when_idle(self, session: Session) -> None:
+        if self.draining:
+            self.send_away(session)
+
     async def _wait_for_callbacks(self) -> None:
-        tasks = [run.task for run in self.turns.runs]
+        tasks = [*(run.task for run in self.turns.runs), *self.sessions.closings]
         if tasks:
             # Those that use up their time are abandoned by the sweeper, which makes most of them end after all.
             timeout = self.config.close_timeout

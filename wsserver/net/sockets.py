@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 #: What closing may take where `close_timeout` sets no limit, in seconds: a dead peer must not stay for ever.
 LONGEST_CLOSE = 60.0
 
+#: What clients are told at the end of the server.
+GOING_AWAY = "the server is shutting down"
+
 
 class Handler(Protocol):
     """What a connection carries: the conversation, or the raw echo."""
-
-    def opened(self, connection: Connection) -> None:
-        """The handshake is accepted; what is sent now leaves with the 101."""
 
     def handle(self, connection: Connection, frame: Frame) -> None:
         """A message has come."""
@@ -95,6 +95,12 @@ def end_sending(transport: asyncio.Transport) -> None:
             transport.close()
     except OSError:  # the peer has reset the connection, and the transport does not know it yet
         transport.abort()
+
+
+def address_of(transport: asyncio.Transport) -> str | None:
+    """The IP address of the peer, None where it has none: on a UNIX socket."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else None
 
 
 def peer_of(transport: asyncio.Transport) -> str:

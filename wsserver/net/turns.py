@@ -12,15 +12,16 @@ turn waits until that has ended or used up its time.
 
 from __future__ import annotations
 
+import asyncio
 from math import inf
 from typing import TYPE_CHECKING
 
 from ..errors import ClientError
+from ..guard.limits import Counts
 from .run import Run
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from ..chat.events import Message, Stop
     from ..chat.session import Session
@@ -41,11 +42,22 @@ _FINAL: dict[Cause, str | tuple[str, str]] = {
 
 
 class Turns:
-    """Begins and ends the turns of a server. `generate` is the application's callback."""
+    """Begins and ends the turns of a server. `generate` is the application's callback.
+
+    `when_idle` is called for a session in which nothing runs or waits any more.
+    """
 
     def __init__(
-        self, generate: Generate, config: Config, loop: asyncio.AbstractEventLoop, sweeper: Sweeper, flusher: Flusher
+        self,
+        generate: Generate,
+        config: Config,
+        loop: asyncio.AbstractEventLoop,
+        sweeper: Sweeper,
+        flusher: Flusher,
+        when_idle: Callable[[Session], None],
     ) -> None:
+        self._when_idle = when_idle
+        self._users = Counts(config.max_turns_per_user)  # sessions in which something runs or waits, by user
         self._runs: dict[Turn, Run] = {}  # also those whose session goes on without them
         self._generate = generate
         self._config = config
@@ -58,10 +70,22 @@ class Turns:
         """All callbacks that have not ended."""
         return self._runs.values()
 
+    async def all_ended(self) -> None:
+        """Returns once no callback runs and none is about to."""
+        while self._runs:
+            await asyncio.wait([run.task for run in self._runs.values()])
+
     def take(self, session: Session, message: Message) -> None:
-        """Runs the message, or lets it wait. Raises `ClientError` `turn_active` or `queue_full`."""
+        """Runs the message, or lets it wait. Raises `ClientError` `turn_active`, `queue_full` or `rate_limited`."""
+        was_idle = not session.busy
+        if was_idle and session.user is not None and not self._users.take(session.user):
+            raise ClientError(
+                "rate_limited", "too many answers of yours are running", retryable=True, ref=message.id, retry_after=1.0
+            )
         turn = session.take(message)
         if turn is None:
+            if was_idle:
+                self._leave(session)
             return
         if self._config.busy == "interrupt":
             for older in reversed(list(session.unfinished())):
@@ -122,6 +146,13 @@ class Turns:
     def _go_on(self, session: Session) -> None:
         session.turn = None
         self._begin_next(session)
+        if not session.busy:
+            self._leave(session)
+            self._when_idle(session)
+
+    def _leave(self, session: Session) -> None:
+        if session.user is not None:
+            self._users.release(session.user)
 
 
 def _is_meant(turn: Turn, stop: Stop) -> bool:

@@ -27,6 +27,13 @@ class CloseCode(IntEnum):
     TRY_AGAIN_LATER = 1013
     SLOW_READER = 4000
     NO_PONG = 4001
+    TOO_OLD = 4004
+    TOO_FAST = 4008
+    UNAUTHORIZED = 4501
+    TAKEN_OVER = 4502
+    FORBIDDEN = 4503
+    TOO_MANY = 4504
+    ENDED_BY_APPLICATION = 4506
 
 
 #: Of the codes below 3000, those a peer may send. 1005, 1006 and 1015 only ever describe, they never travel.

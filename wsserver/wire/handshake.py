@@ -17,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 import h11
 
 from ..errors import HandshakeError
+from .close import encode_close
+from .frames import CLOSE, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -178,16 +180,24 @@ def accept(upgrade: Upgrade, extensions: str | None = None) -> bytes:
 
 def refuse(error: HandshakeError) -> bytes:
     """The answer that turns the client away, after which the connection is closed."""
-    body = f"{error.message}\n".encode()
-    names = {name for name, _ in error.headers}
-    connection = "close, Upgrade" if "Upgrade" in names else "close"
-    headers = [
-        ("Content-Type", "text/plain; charset=utf-8"),
-        ("Content-Length", str(len(body))),
-        ("Connection", connection),
-        *error.headers,
-    ]
-    return _head(error.status, headers) + body
+    return respond(error.status, f"{error.message}\n".encode(), error.headers)
+
+
+def accept_and_close(upgrade: Upgrade, code: int, reason: str) -> bytes:
+    """The answer that opens the connection, and the Close that ends it at once: a browser shows its page no other."""
+    return accept(upgrade) + encode(CLOSE, encode_close(code, reason))
+
+
+def respond(status: int, body: bytes, headers: Iterable[tuple[str, str]] = (), *, head_only: bool = False) -> bytes:
+    """An HTTP answer behind which the connection is closed; text unless `headers` say otherwise.
+
+    `head_only` leaves the body out, for HEAD (RFC 9110, section 9.3.2).
+    """
+    names = {name for name, _ in headers}
+    fields = [] if "Content-Type" in names else [("Content-Type", "text/plain; charset=utf-8")]
+    fields.append(("Content-Length", str(len(body))))
+    fields.append(("Connection", "close, Upgrade" if "Upgrade" in names else "close"))
+    return _head(status, (*fields, *headers)) + (b"" if head_only else body)
 
 
 def _head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:

@@ -1,0 +1,53 @@
+"""What a client says to come back to its session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import parse_qs
+
+from ..errors import HandshakeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PREFIX = "resume."
+
+
+class Claim(NamedTuple):
+    """`token` opens the session; `last_seq` is the last event that was seen, of epoch `epoch`."""
+
+    token: str
+    epoch: int
+    last_seq: int
+
+    @property
+    def session_id(self) -> str:
+        """The session that the token names."""
+        return self.token.partition(".")[0]
+
+
+def find(query: str, subprotocols: Iterable[str]) -> Claim | None:
+    """The claim in a query string or among offered subprotocols. Raises `HandshakeError` 400 where it is malformed.
+
+    `resume=<token>&last_seq=<n>&epoch=<e>`, or `resume.<token>.<e>.<n>`, which keeps it out of addresses and logs.
+    """
+    for offered in subprotocols:
+        if offered.startswith(_PREFIX):
+            token, *numbers = offered.removeprefix(_PREFIX).rsplit(".", 2)
+            return _claim(token, *numbers) if len(numbers) == 2 else _claim("", "", "")
+    if "resume=" not in query:
+        return None
+    fields = parse_qs(query)
+    if "resume" not in fields:
+        return None
+    return _claim(fields["resume"][-1], fields.get("epoch", ["1"])[-1], fields.get("last_seq", ["0"])[-1])
+
+
+def _claim(token: str, epoch: str, last_seq: str) -> Claim:
+    if not (token and _is_count(epoch) and _is_count(last_seq)):
+        raise HandshakeError(400, "a resume names its token, an epoch and the last seq, both whole numbers")
+    return Claim(token, int(epoch), int(last_seq))
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20

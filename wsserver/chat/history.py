@@ -1,0 +1,95 @@
+"""What a session remembers of its conversation: who said what, bounded in bytes, oldest first to go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .log import Pool
+
+#: What an entry costs beside its content, roughly, in bytes: in memory, and on its way to a client.
+ENTRY_OVERHEAD = 256
+
+_ROLES = frozenset(("user", "assistant", "system", "tool"))
+
+
+class Said(NamedTuple):
+    """One entry. `turn` is 0 where the application brought it along."""
+
+    turn: int
+    role: str
+    content: bytes  # as JSON: the objects that it makes take up to twenty times its size, and may be changed
+    status: str
+    truncated: bool = False
+
+    @property
+    def size(self) -> int:
+        return len(self.content) + ENTRY_OVERHEAD
+
+    def view(self) -> dict[str, Any]:
+        """As a callback sees it."""
+        return {"role": self.role, "content": envelope.decode_value(self.content), "status": self.status}
+
+    def item(self) -> dict[str, Any]:
+        """As a client sees it."""
+        item = {"turn": self.turn, **self.view()}
+        return {**item, "truncated": True} if self.truncated else item
+
+
+class History:
+    """The entries of one session, `limit` bytes of them at most; `pool` counts them too."""
+
+    __slots__ = ("_entries", "_limit", "_pool", "_size")
+
+    def __init__(self, limit: int, pool: Pool) -> None:
+        self._limit = limit
+        self._pool = pool
+        self._size = 0
+        self._entries: list[Said] = []
+
+    def add(self, said: Said) -> None:
+        """What is oldest goes where it grows beyond its limit."""
+        before = self._size
+        self._entries.append(said)
+        self._size += said.size
+        gone = 0
+        while self._size > self._limit:
+            self._size -= self._entries[gone].size
+            gone += 1
+        del self._entries[:gone]
+        self._pool.add(self._size - before)
+
+    def replace(self, items: Iterable[Mapping[str, Any]]) -> None:
+        """The conversation that an application brings along, as `{"role", "content"}` and perhaps `"status"`.
+
+        Raises `ValueError` or `TypeError` for what is no such item, and keeps what was there.
+        """
+        entries = [_said(item) for item in items]
+        self._pool.add(-self._size)
+        self._size = 0
+        self._entries = []
+        for said in entries:
+            self.add(said)
+
+    def leave_pool(self) -> None:
+        """What it holds is no longer counted; nothing is added any more."""
+        self._pool.add(-self._size)
+
+    def view(self) -> list[dict[str, Any]]:
+        """Oldest first, as a callback sees it; a copy."""
+        return [said.view() for said in self._entries]
+
+    def items(self) -> list[dict[str, Any]]:
+        """Oldest first, as a client sees it."""
+        return [said.item() for said in self._entries]
+
+
+def _said(item: Mapping[str, Any]) -> Said:
+    role, content = item.get("role"), item.get("content")
+    if role not in _ROLES or content is None:
+        raise ValueError(f"an item of the history has a role, one of {', '.join(sorted(_ROLES))}, and a content")
+    return Said(int(item.get("turn", 0)), role, envelope.encode_kept(content), str(item.get("status", "completed")))

@@ -1,0 +1,99 @@
+"""Who holds which connections: open sockets by peer address, admitted connections in all, by address and by user.
+
+A socket takes its seat when it is accepted, and the seat takes more as more is known of it. Whatever way it goes out,
+`leave` gives all of it back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import HandshakeError
+from .limits import Counts, Rates
+
+if TYPE_CHECKING:
+    from ..config import Config
+
+#: Open sockets of one address for each connection that it may have: the others shake hands or are being refused.
+_SOCKETS_PER_CONNECTION = 2
+
+#: Seconds after which a client may try again where a limit is only reached, not passed in haste.
+_RETRY_AFTER = 5
+
+
+class Seats:
+    """All seats of a server, by the limits of `config`."""
+
+    def __init__(self, config: Config) -> None:
+        self.sockets = Counts(config.max_connections_per_ip * _SOCKETS_PER_CONNECTION)
+        self.connections = Counts(config.max_connections)
+        self.addresses = Counts(config.max_connections_per_ip)
+        self.users = Counts(config.max_connections_per_user)
+        self.handshakes = Rates(config.handshake_rate)
+
+    def sit(self, address: str | None) -> Seat | None:
+        """A seat for a socket that was just accepted from `address`, None for no network address.
+
+        None where this address has too many: it gets no answer.
+        """
+        if address is not None and not self.sockets.take(address):
+            return None
+        return Seat(self, address)
+
+
+class Seat:
+    """What one socket holds."""
+
+    __slots__ = ("_address", "_admitted", "_seats", "_socket", "_user")
+
+    def __init__(self, seats: Seats, address: str | None) -> None:
+        self._seats = seats
+        self._socket = address
+        self._address: str | None = None
+        self._user: str | None = None
+        self._admitted = False
+
+    def admit(self, address: str | None, now: float) -> None:
+        """A well-formed handshake has come from the client at `address`. Raises `HandshakeError` 429 or 503."""
+        seats = self._seats
+        if address is not None:
+            wait = seats.handshakes.take(address, now)
+            if wait:
+                raise _too_many("too many handshakes from your address", wait)
+        if not seats.connections.take(None):
+            raise HandshakeError(503, "the server is full", [("Retry-After", str(_RETRY_AFTER))])
+        self._admitted = True
+        if address is not None:
+            if not seats.addresses.take(address):
+                raise _too_many("too many connections from your address", _RETRY_AFTER)
+            self._address = address
+
+    def admit_user(self, user: str) -> None:
+        """The client is this user. Raises `HandshakeError` 429."""
+        if not self._seats.users.take(user):
+            raise _too_many("too many connections of this user", _RETRY_AFTER)
+        self._user = user
+
+    def vacate(self) -> None:
+        """Gives back what an admitted connection holds; what is left is a socket that is about to end."""
+        seats = self._seats
+        if self._admitted:
+            self._admitted = False
+            seats.connections.release(None)
+        if self._address is not None:
+            seats.addresses.release(self._address)
+            self._address = None
+        if self._user is not None:
+            seats.users.release(self._user)
+            self._user = None
+
+    def leave(self) -> None:
+        """Gives all of it back: the socket is gone."""
+        self.vacate()
+        if self._socket is not None:
+            self._seats.sockets.release(self._socket)
+            self._socket = None
+
+
+def _too_many(text: str, wait: float) -> HandshakeError:
+    return HandshakeError(429, text, [("Retry-After", str(max(1, round(wait + 0.5))))])

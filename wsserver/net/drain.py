@@ -1,0 +1,43 @@
+"""How a server runs empty, so that its clients find another one and few of them notice."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from random import random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .server import Server
+
+logger = logging.getLogger(__name__)
+
+#: So many clients are sent away each second, because the next server has to take all of them; but all of them within
+#: this time, in seconds, and within half of the time that there is.
+_CLIENTS_PER_SECOND = 200
+_LONGEST_SPREAD = 5.0
+
+
+async def drain(server: Server) -> None:
+    """Lets `server` run empty, within its `drain_timeout`, and closes it."""
+    timeout = server.config.drain_timeout
+    spread = min(_LONGEST_SPREAD, timeout / 2, len(server.sockets) / _CLIENTS_PER_SECOND)
+    loop = server.loop
+    began = loop.time()
+    server.begin_to_drain()
+    logger.info("draining: %d sessions, %d connections", len(server.sessions), len(server.sockets))
+    leaving = []
+    for session in server.sessions:
+        session.tell("drain", {"reconnect_in": round(random() * spread, 3)})
+        leaving.append((began + random() * spread, session))
+    for when, session in sorted(leaving, key=lambda one: one[0]):
+        if when > loop.time():
+            await asyncio.sleep(when - loop.time())
+        if not session.busy:
+            server.send_away(session)
+    try:
+        async with asyncio.timeout_at(began + timeout):
+            await server.turns.all_ended()
+    except TimeoutError:
+        logger.warning("draining took too long: %d answers are cut", len(server.turns.runs))
+    await server.close()

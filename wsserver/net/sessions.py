@@ -1,0 +1,220 @@
+"""The sessions of a server: attached to a connection, detached until their client comes back, ended.
+
+::
+
+    enter ─▶ attached ◀──▶ detached ─▶ ended: by its time, for want of memory
+                └──────────────────────▶ ended: by the client, the application, the end of the server
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..chat import envelope
+from ..chat.log import Cursor, Pool
+from ..chat.session import Session
+from ..chat.view import SessionView
+from ..config import NO_LIMIT
+from ..errors import SessionNotFound
+from ..wire.close import CloseCode
+from .sweeper import TICK
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Iterator
+
+    from ..chat.claim import Claim
+    from ..chat.turn import Cause
+    from ..config import Config
+    from .connection import Connection
+    from .sweeper import Sweeper
+    from .turns import Turns
+
+    OnClose = Callable[[SessionView], Awaitable[None]]
+
+logger = logging.getLogger(__name__)
+
+#: Where memory is short, so much of it is freed that it is not short again at once.
+_ENOUGH = 0.9
+
+
+class Entry(NamedTuple):
+    """A session for a connection; `claim` is what it was resumed by, None for a new one."""
+
+    session: Session
+    claim: Claim | None
+
+
+class Absence:
+    """A detached session, until its time is up."""
+
+    __slots__ = ("_sessions", "due", "session")
+
+    def __init__(self, session: Session, sessions: Sessions) -> None:
+        self.session = session
+        self.due = inf
+        self._sessions = sessions
+
+    def visit(self, now: float) -> float:
+        self._sessions.end(self.session, "disconnected")
+        return inf
+
+
+class Sessions:
+    """All sessions that have not ended. `on_close` is the application's, called once for each that ends."""
+
+    def __init__(
+        self,
+        config: Config,
+        loop: asyncio.AbstractEventLoop,
+        sweeper: Sweeper,
+        turns: Turns,
+        on_close: OnClose | None,
+    ) -> None:
+        self._config = config
+        self._loop = loop
+        self._sweeper = sweeper
+        self._turns = turns
+        self._on_close = on_close
+        self._by_id: dict[str, Session] = {}
+        self._attached: dict[Session, Connection] = {}
+        self._detached: dict[Session, Absence] = {}  # in the order in which they were left
+        self._closings: set[asyncio.Task[None]] = set()
+        self.pool = Pool(config.max_memory or NO_LIMIT, lambda: loop.call_soon(self._make_room))
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(tuple(self._by_id.values()))
+
+    def __getitem__(self, session_id: str) -> Session:
+        """The session of this name; raises `SessionNotFound`."""
+        session = self._by_id.get(session_id)
+        if session is None:
+            raise SessionNotFound(session_id)
+        return session
+
+    def connection_of(self, session: Session) -> Connection | None:
+        """The connection that reads it, if one does."""
+        return self._attached.get(session)
+
+    @property
+    def closings(self) -> Collection[asyncio.Task[None]]:
+        """What `on_close` has not finished."""
+        return self._closings
+
+    # -- coming and going ----------------------------------------------------------------------------------------
+
+    def enter(self, user: str | None, claim: Claim | None) -> Entry:
+        """The session that is claimed, if it can be had, else a new one."""
+        if claim is not None:
+            session = self._by_id.get(claim.session_id)
+            if session is not None and session.admits(claim.token, user):
+                older = self._attached.get(session)
+                if older is not None:
+                    # Its place is free for the one that takes over.
+                    older.seat.vacate()
+                return Entry(session, claim)
+        return Entry(Session(self._config, user, self.pool), None)
+
+    def attach(self, entry: Entry, connection: Connection) -> None:
+        """From now on the connection reads the session; an older one is closed."""
+        session, claim = entry
+        self._by_id[session.id] = session
+        absence = self._detached.pop(session, None)
+        if absence is not None:
+            self._sweeper.cancel(absence)
+        older = self._attached.get(session)
+        if older is not None:
+            older.close_now(CloseCode.TAKEN_OVER, "taken over by a newer connection")
+        self._attached[session] = connection
+        connection.session = session
+        recovered = claim is not None and session.holds_after(claim.last_seq, claim.epoch)
+        connection.pump.send(self._greeting(session, claim, recovered))
+        cursor = Cursor(session.log, claim.last_seq if claim is not None and recovered else None)
+        connection.pump.attach(session, cursor, replay=claim is not None)
+
+    def _greeting(self, session: Session, claim: Claim | None, recovered: bool) -> bytes:
+        config = self._config
+        data = {
+            "resumed": claim is not None,
+            "recovered": recovered,
+            "resumable": config.resume_ttl > 0,
+            "epoch": session.epoch,
+            "seq": session.log.head,
+            # The same one again: were it another, and this frame lost, nobody could come back.
+            "resume_token": session.new_token() if claim is None else claim.token,
+            "resume_ttl": config.resume_ttl,
+            "ping_interval": config.ping_interval,
+            "max_message_size": config.max_message_size,
+            "active_turn": session.active.id if session.active else None,
+        }
+        return envelope.encode_event("session", data, session.id)
+
+    def detach(self, connection: Connection) -> None:
+        """The connection is lost: its session waits for the next one, if it may."""
+        session = connection.session
+        if session is None or self._attached.get(session) is not connection:
+            return
+        del self._attached[session]
+        if not self._config.resume_ttl:
+            self.end(session, "disconnected")
+            return
+        absence = self._detached[session] = Absence(session, self)
+        self._sweeper.schedule(absence, self._loop.time() + self._config.resume_ttl)
+        if self._config.on_disconnect == "cancel":
+            self._turns.end_all(session, "disconnected")
+
+    def end(self, session: Session, cause: Cause, code: int = CloseCode.NORMAL, reason: str = "ended") -> None:
+        """Ends the session: its turns with their final events, then its connection with `code`."""
+        if session.ended:
+            return
+        session.ended = True
+        self._turns.end_all(session, cause)
+        session.open_gate()
+        del self._by_id[session.id]
+        absence = self._detached.pop(session, None)
+        if absence is not None:
+            self._sweeper.cancel(absence)
+        connection = self._attached.pop(session, None)
+        if connection is not None:
+            connection.close(code, reason)
+        session.leave_pool()
+        if self._on_close is not None:
+            task = self._loop.create_task(self._close(self._on_close, session))
+            self._closings.add(task)
+            task.add_done_callback(self._closings.discard)
+
+    async def _close(self, on_close: OnClose, session: Session) -> None:
+        try:
+            async with asyncio.timeout(self._config.close_timeout or None):
+                await on_close(SessionView(session))
+        except Exception:
+            logger.exception("on_close of %r failed", session)
+
+    # -- memory --------------------------------------------------------------------------------------------------
+
+    def _make_room(self) -> None:
+        """Frees memory: first what the longest absent would want replayed, then what nobody may want, then sessions."""
+        pool = self.pool
+        enough = pool.limit * _ENOUGH
+        logger.warning(
+            "memory of sessions: %d bytes are held, more than --max-memory allows (%d)", pool.used, pool.limit
+        )
+        for session in self._detached:
+            if pool.used <= enough:
+                break
+            session.log.drop()
+        for session in self._attached:
+            if pool.used <= enough:
+                break
+            session.log.trim(session.read, 0)
+        for session in tuple(self._detached):
+            if pool.used <= enough:
+                break
+            self.end(session, "disconnected")
+        # What is left is bounded by its readers. Looking through all sessions again and again would help nobody.
+        self._loop.call_later(TICK, pool.relieved)
