@@ -65,12 +65,9 @@ class Session:
     """
 
     __slots__ = (
-        "__weakref__",
         "_config",
-        "_history",
         "_last_turn",
-        "_state",
-        "_taken",
+        "_memory",
         "_token_digest",
         "ended",
         "epoch",
@@ -100,9 +97,7 @@ class Session:
         self._token_digest = b""
         self._config = config
         self._last_turn = 0
-        self._history: History | None = None
-        self._state: State | None = None
-        self._taken: dict[str, int] | None = None
+        self._memory: Memory | None = None
 
     def __repr__(self) -> str:
         return f"<Session {self.id} seq={self.log.head} turn={self.turn and self.turn.id} waiting={len(self.waiting)}>"
@@ -142,7 +137,7 @@ class Session:
         self.tell(
             "history",
             {
-                "items": self._history.items() if self._history else [],
+                "items": self.history.items(),
                 "active": self.active.shown() if self.active else None,
                 "seq": self.log.head,
             },
@@ -159,7 +154,8 @@ class Session:
         """The reader has taken what stands before its cursor: what is old may go, what waits for room may go on."""
         log = self.log
         self.read = cursor.seq
-        log.brake = cursor.position + self._config.soft_limit
+        # Sessions in which nothing was said share one number.
+        log.brake = cursor.position + self._config.soft_limit if cursor.position else self._config.soft_limit
         if log.size > log.limit:
             log.trim(cursor.seq)
         if self.gate is not None and log.written <= log.brake:
@@ -212,7 +208,7 @@ class Session:
         """
         before = len(self.waiting) + (self.active is not None)
         if message.id is not None:
-            known = self._taken.get(message.id) if self._taken else None
+            known = self.memory.taken.get(message.id)
             if known is not None:
                 self.tell("ack", {"ref": message.id, "turn": known, "duplicate": True})
                 return None
@@ -248,39 +244,47 @@ class Session:
         self.active.answer(answer.call_id, answer.value, answer.id)
 
     def _remember_id(self, ref: str, turn: int) -> None:
-        if self._taken is None:
-            self._taken = {}
-        self._taken[ref] = turn
-        if len(self._taken) > REMEMBERED_IDS:
-            del self._taken[next(iter(self._taken))]
+        taken = self.memory.taken
+        taken[ref] = turn
+        if len(taken) > REMEMBERED_IDS:
+            del taken[next(iter(taken))]
 
     # -- memory --------------------------------------------------------------------------------------------------
 
     @property
+    def memory(self) -> Memory:
+        """What it remembers; made when it is first asked for."""
+        if self._memory is None:
+            self._memory = Memory(self._config, self.log.pool)
+        return self._memory
+
+    @property
     def history(self) -> History:
         """What was said so far."""
-        if self._history is None:
-            self._history = History(self._config.max_history, self.log.pool)
-        return self._history
+        return self.memory.history
 
     @property
     def state(self) -> State:
         """The object that the application keeps here."""
-        if self._state is None:
-            self._state = State(self._config.max_state)
-        return self._state
-
-    def save_state(self) -> None:
-        """Keeps what a callback made of the state. Raises `TypeError` or `ValueError` where that cannot be."""
-        if self._state is not None:
-            self._state.save()
+        return self.memory.state
 
     def leave_pool(self) -> None:
         """What it still holds is no longer counted: the session has ended."""
         pool, self.log.pool = self.log.pool, Pool()
         pool.add(-self.log.size)
-        if self._history is not None:
-            self._history.leave_pool()
+        if self._memory is not None:
+            self._memory.history.leave_pool()
+
+
+class Memory:
+    """What a session that is used remembers: its history, the application's state, the turns of its messages' ids."""
+
+    __slots__ = ("history", "state", "taken")
+
+    def __init__(self, config: Config, pool: Pool) -> None:
+        self.history = History(config.max_history, pool)
+        self.state = State(config.max_state)
+        self.taken: dict[str, int] = {}
 
 
 #: Stands for the queue of every session in which nothing ever waited.

@@ -178,7 +178,7 @@ class Opening(asyncio.Protocol):
                 seat.admit_user(user)
             if entry is not None and entry.claim is None and house.on_open is not None:
                 await house.on_open(SessionView(entry.session), request)
-                entry.session.save_state()
+                entry.session.state.save()
             if house.draining:
                 raise HandshakeError(503, GOING_AWAY, [("Retry-After", "1")])
             self._open(upgrade, seat, entry)

@@ -133,7 +133,7 @@ class Run:
                 raise TypeError(
                     f"a callback that is a coroutine shows by turn.send, but returned {type(result).__name__}"
                 )
-            self.session.save_state()
+            self.session.state.save()
             turn.complete("completed")
         except TurnError as exc:
             turn.fail(exc.code, exc.message, retryable=exc.retryable)
@@ -149,7 +149,7 @@ class Run:
     def _save_state(self) -> None:
         """What the callback left in the state, also where it did not end well."""
         try:
-            self.session.save_state()
+            self.session.state.save()
         except (TypeError, ValueError):
             logger.exception("the state left by the callback of %r cannot be kept; the one before stays", self.turn)
 

@@ -78,28 +78,28 @@ class Sessions:
         self._sweeper = sweeper
         self._turns = turns
         self._on_close = on_close
-        self._by_id: dict[str, Session] = {}
-        self._attached: dict[Session, Connection] = {}
-        self._detached: dict[Session, Absence] = {}  # in the order in which they were left
+        self._places: dict[str, Connection | Absence] = {}  # where each session is, by its id
+        self._absences: dict[Absence, None] = {}  # in the order in which they began
         self._closings: set[asyncio.Task[None]] = set()
         self.pool = Pool(config.max_memory or NO_LIMIT, lambda: loop.call_soon(self._make_room))
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return len(self._places)
 
     def __iter__(self) -> Iterator[Session]:
-        return iter(tuple(self._by_id.values()))
+        return (place.session for place in tuple(self._places.values()) if place.session is not None)
 
     def __getitem__(self, session_id: str) -> Session:
         """The session of this name; raises `SessionNotFound`."""
-        session = self._by_id.get(session_id)
-        if session is None:
+        place = self._places.get(session_id)
+        if place is None or place.session is None:
             raise SessionNotFound(session_id)
-        return session
+        return place.session
 
     def connection_of(self, session: Session) -> Connection | None:
         """The connection that reads it, if one does."""
-        return self._attached.get(session)
+        place = self._places.get(session.id)
+        return None if isinstance(place, Absence) else place
 
     @property
     def closings(self) -> Collection[asyncio.Task[None]]:
@@ -110,27 +110,25 @@ class Sessions:
 
     def enter(self, user: str | None, claim: Claim | None) -> Entry:
         """The session that is claimed, if it can be had, else a new one."""
-        if claim is not None:
-            session = self._by_id.get(claim.session_id)
-            if session is not None and session.admits(claim.token, user):
-                older = self._attached.get(session)
-                if older is not None:
-                    # Its place is free for the one that takes over.
-                    older.seat.vacate()
-                return Entry(session, claim)
+        place = self._places.get(claim.session_id) if claim is not None else None
+        session = place.session if place is not None else None
+        if claim is not None and session is not None and session.admits(claim.token, user):
+            older = self.connection_of(session)
+            if older is not None:
+                # Its place is free for the one that takes over.
+                older.seat.vacate()
+            return Entry(session, claim)
         return Entry(Session(self._config, user, self.pool), None)
 
     def attach(self, entry: Entry, connection: Connection) -> None:
         """From now on the connection reads the session; an older one is closed."""
         session, claim = entry
-        self._by_id[session.id] = session
-        absence = self._detached.pop(session, None)
-        if absence is not None:
-            self._sweeper.cancel(absence)
-        older = self._attached.get(session)
-        if older is not None:
+        older = self._places.get(session.id)
+        if isinstance(older, Absence):
+            self._forget(older)
+        elif older is not None:
             older.close_now(CloseCode.TAKEN_OVER, "taken over by a newer connection")
-        self._attached[session] = connection
+        self._places[session.id] = connection
         connection.session = session
         recovered = claim is not None and session.holds_after(claim.last_seq, claim.epoch)
         connection.pump.send(self._greeting(session, claim, recovered))
@@ -157,13 +155,13 @@ class Sessions:
     def detach(self, connection: Connection) -> None:
         """The connection is lost: its session waits for the next one, if it may."""
         session = connection.session
-        if session is None or self._attached.get(session) is not connection:
+        if session is None or self._places.get(session.id) is not connection:
             return
-        del self._attached[session]
         if not self._config.resume_ttl:
             self.end(session, "disconnected")
             return
-        absence = self._detached[session] = Absence(session, self)
+        absence = self._places[session.id] = Absence(session, self)
+        self._absences[absence] = None
         self._sweeper.schedule(absence, self._loop.time() + self._config.resume_ttl)
         if self._config.on_disconnect == "cancel":
             self._turns.end_all(session, "disconnected")
@@ -175,18 +173,20 @@ class Sessions:
         session.ended = True
         self._turns.end_all(session, cause)
         session.open_gate()
-        del self._by_id[session.id]
-        absence = self._detached.pop(session, None)
-        if absence is not None:
-            self._sweeper.cancel(absence)
-        connection = self._attached.pop(session, None)
-        if connection is not None:
-            connection.close(code, reason)
+        place = self._places.pop(session.id)
+        if isinstance(place, Absence):
+            self._forget(place)
+        else:
+            place.close(code, reason)
         session.leave_pool()
         if self._on_close is not None:
             task = self._loop.create_task(self._close(self._on_close, session))
             self._closings.add(task)
             task.add_done_callback(self._closings.discard)
+
+    def _forget(self, absence: Absence) -> None:
+        del self._absences[absence]
+        self._sweeper.cancel(absence)
 
     async def _close(self, on_close: OnClose, session: Session) -> None:
         try:
@@ -204,17 +204,18 @@ class Sessions:
         logger.warning(
             "memory of sessions: %d bytes are held, more than --max-memory allows (%d)", pool.used, pool.limit
         )
-        for session in self._detached:
+        for absence in self._absences:
             if pool.used <= enough:
                 break
-            session.log.drop()
-        for session in self._attached:
+            absence.session.log.drop()
+        for place in self._places.values():
             if pool.used <= enough:
                 break
-            session.log.trim(session.read, 0)
-        for session in tuple(self._detached):
+            if place.session is not None:
+                place.session.log.trim(place.session.read, 0)
+        for absence in tuple(self._absences):
             if pool.used <= enough:
                 break
-            self.end(session, "disconnected")
+            self.end(absence.session, "disconnected")
         # What is left is bounded by its readers. Looking through all sessions again and again would help nobody.
         self._loop.call_later(TICK, pool.relieved)

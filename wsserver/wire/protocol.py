@@ -35,6 +35,10 @@ CHUNK_SIZE = 2**16
 _SMALL = 2**12
 
 
+#: Stands for what waits to be sent wherever nothing does: an idle connection pays for no list.
+_NOTHING: list[bytes | memoryview] = []
+
+
 class State(Enum):
     """Of the connection, from the opening handshake on (RFC 6455, sections 4 and 7)."""
 
@@ -74,7 +78,7 @@ class Protocol:
         self._lanes = lanes
         self._deflate = Deflate(deflate, limit) if deflate else None
         self._engine: Engine | None = None
-        self._outgoing: list[bytes | memoryview] = []
+        self._outgoing = _NOTHING
         self._queue(opening)
 
     def receive_data(self, data: bytes) -> Iterator[Frame]:
@@ -126,10 +130,9 @@ class Protocol:
         """The next bytes for the transport, at most `CHUNK_SIZE` of them."""
         outgoing = self._outgoing
         if self.queued <= CHUNK_SIZE:
-            data = b"".join(outgoing)
-            outgoing.clear()
+            self._outgoing = _NOTHING
             self.queued = 0
-            return data
+            return b"".join(outgoing)
         if len(outgoing[0]) > CHUNK_SIZE:
             first = memoryview(outgoing[0])
             outgoing[0] = first[CHUNK_SIZE:]
@@ -148,7 +151,10 @@ class Protocol:
         if not data:
             return
         self.queued += len(data)
-        last = self._outgoing[-1] if self._outgoing else None
+        if not self._outgoing:
+            self._outgoing = [data]
+            return
+        last = self._outgoing[-1]
         if isinstance(last, bytes) and len(last) < _SMALL and len(data) < _SMALL:
             # An object for each unread pong would take thirty times its bytes.
             self._outgoing[-1] = last + data
