@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
+import struct
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -81,13 +83,23 @@ class Peer:
     async def connect(cls, url: str, *headers: str, echo: bool = False) -> AsyncIterator[Self]:
         """An accepted connection; raises `Refused`."""
         parts = urlsplit(url)
-        path = "/echo" if echo else parts.path
+        path = "/echo" if echo else f"{parts.path}?{parts.query}" if parts.query else parts.path
         async with cls.socket(url) as peer:
             await peer.write(request(path, *headers))
             peer.head = await peer.read_head()
             if not echo:
                 peer.session = await peer.event("session")
             yield peer
+
+    def resume(self, last_seq: int, *, epoch: int = 1) -> str:
+        """The query that comes back to this peer's session."""
+        return f"?resume={self.session['data']['resume_token']}&last_seq={last_seq}&epoch={epoch}"
+
+    def reset(self) -> None:
+        """Is gone without a word."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
 
     async def read_head(self) -> str:
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode()

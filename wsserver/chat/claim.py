@@ -37,8 +37,8 @@ def find(query: str, subprotocols: Iterable[str]) -> Claim | None:
             return _claim(token, *numbers) if len(numbers) == 2 else _claim("", "", "")
     if "resume=" not in query:
         return None
-    fields = parse_qs(query)
-    if "resume" not in fields:
+    fields = parse_qs(query, keep_blank_values=True)
+    if not any(fields.get("resume", ())):
         return None
     return _claim(fields["resume"][-1], fields.get("epoch", ["1"])[-1], fields.get("last_seq", ["0"])[-1])
 

@@ -36,7 +36,7 @@ class Pool:
     """The memory that all sessions share, in bytes.
 
     `when_over` is called where `used` grows beyond `limit`: in the midst of a change, so it may do no more than note
-    it. It is not called again before `used` has been brought below the limit and `relieved` was called.
+    it. It is not called again before `relieved` was.
     """
 
     __slots__ = ("_over", "_when_over", "limit", "used")
@@ -55,8 +55,9 @@ class Pool:
             self._when_over()
 
     def relieved(self) -> None:
-        """Room has been made, as far as it could be: from now on `when_over` is called again."""
+        """Room has been made, as far as it could be: `when_over` is called again, now where that was too little."""
         self._over = False
+        self.add(0)
 
 
 class Run:

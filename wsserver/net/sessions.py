@@ -80,6 +80,7 @@ class Sessions:
         self._on_close = on_close
         self._places: dict[str, Connection | Absence] = {}  # where each session is, by its id
         self._absences: dict[Absence, None] = {}  # in the order in which they began
+        self._is_short = False  # of memory
         self._closings: set[asyncio.Task[None]] = set()
         self.pool = Pool(config.max_memory or NO_LIMIT, lambda: loop.call_soon(self._make_room))
 
@@ -201,9 +202,9 @@ class Sessions:
         """Frees memory: first what the longest absent would want replayed, then what nobody may want, then sessions."""
         pool = self.pool
         enough = pool.limit * _ENOUGH
-        logger.warning(
-            "memory of sessions: %d bytes are held, more than --max-memory allows (%d)", pool.used, pool.limit
-        )
+        if not self._is_short:
+            self._is_short = True
+            logger.warning("sessions hold %d bytes, more than --max-memory allows (%d)", pool.used, pool.limit)
         for absence in self._absences:
             if pool.used <= enough:
                 break
@@ -217,5 +218,9 @@ class Sessions:
             if pool.used <= enough:
                 break
             self.end(absence.session, "disconnected")
-        # What is left is bounded by its readers. Looking through all sessions again and again would help nobody.
-        self._loop.call_later(TICK, pool.relieved)
+        # What is left is bounded by its readers: looking through all sessions without a pause would help nobody.
+        self._loop.call_later(TICK, self._look_again)
+
+    def _look_again(self) -> None:
+        self._is_short = self.pool.used > self.pool.limit
+        self.pool.relieved()
