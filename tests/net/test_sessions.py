@@ -628,3 +628,56 @@ class TestMemory:
                     assert len((await stays.event("history"))["data"]["items"]) == 2
 
         run_virtually(main())
+
+
+class TestManyAbsences:
+    def test_who_comes_and_goes_in_haste_leaves_no_more_sessions_than_it_may_have_connections(self) -> None:
+        async def story(server: Server, steps: Steps) -> None:
+            async with Peer.connect(server.urls[0]) as stays:
+                left = []
+                for _ in range(5):
+                    async with Peer.connect(server.urls[0]) as peer:
+                        left.append(peer)
+                    await asyncio.sleep(1)
+                assert len(server.sessions) == 1 + 3
+                resumed = []
+                for peer in left:
+                    async with Peer.connect(server.urls[0] + peer.resume(0)) as again:
+                        resumed.append(again.session["data"]["resumed"])
+                        await again.send({"event": "end"})
+                        await again.closed()
+                    await asyncio.sleep(1)
+                assert resumed == [False, False, True, True, True]
+                await begun(stays, steps, 1)
+
+        serve(story, max_connections_per_ip=3)
+
+    def test_of_a_user(self) -> None:
+        async def authenticate(request: Request) -> User | None:
+            return User(request.query)
+
+        async def main() -> None:
+            config = Config(port=0, max_connections_per_user=2, handshake_rate=0)
+            async with Server(Steps(), config, authenticate=authenticate) as server:
+                for number in range(12):
+                    async with Peer.connect(f"{server.urls[0]}?{number % 3}"):
+                        pass
+                    await asyncio.sleep(1)
+                assert sorted(session.user or "" for session in server.sessions) == ["0", "0", "1", "1", "2", "2"]
+
+        run_virtually(main())
+
+    def test_in_all(self) -> None:
+        async def authenticate(request: Request) -> User | None:
+            return User(request.query)
+
+        async def main() -> None:
+            config = Config(port=0, max_connections=4, handshake_rate=0)
+            async with Server(Steps(), config, authenticate=authenticate) as server:
+                for number in range(12):
+                    async with Peer.connect(f"{server.urls[0]}?{number}"):
+                        pass
+                    await asyncio.sleep(1)
+                assert [session.user for session in server.sessions] == ["8", "9", "10", "11"]
+
+        run_virtually(main())

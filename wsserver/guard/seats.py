@@ -6,7 +6,7 @@ A socket takes its seat when it is accepted, and the seat takes more as more is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..errors import HandshakeError
 from .limits import Counts, Rates
@@ -19,6 +19,13 @@ _SOCKETS_PER_CONNECTION = 2
 
 #: Seconds after which a client may try again where a limit is only reached, not passed in haste.
 _RETRY_AFTER = 5
+
+
+class Owner(NamedTuple):
+    """Who answers for what a connection leaves behind."""
+
+    kind: Literal["user", "address"]
+    name: str
 
 
 class Seats:
@@ -73,6 +80,13 @@ class Seat:
         if not self._seats.users.take(user):
             raise _too_many("too many connections of this user", _RETRY_AFTER)
         self._user = user
+
+    @property
+    def owner(self) -> Owner | None:
+        """The user, or else the address; None on a UNIX socket without users."""
+        if self._user is not None:
+            return Owner("user", self._user)
+        return Owner("address", self._address) if self._address is not None else None
 
     def vacate(self) -> None:
         """Gives back what an admitted connection holds; what is left is a socket that is about to end."""

@@ -108,8 +108,8 @@ class Connection(asyncio.Protocol):
         self.pump.detach()
         self._core.sweeper.cancel(self)
         self._core.sockets.remove(self)
-        self.seat.leave()
         self._handler.lost(self)
+        self.seat.leave()
 
     def pause_writing(self) -> None:
         self.pump.paused = True

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..chat import envelope
@@ -20,6 +19,7 @@ from ..chat.view import SessionView
 from ..config import NO_LIMIT
 from ..errors import SessionNotFound
 from ..wire.close import CloseCode
+from .absences import Absence, Absences
 from .sweeper import TICK
 
 if TYPE_CHECKING:
@@ -47,21 +47,6 @@ class Entry(NamedTuple):
     claim: Claim | None
 
 
-class Absence:
-    """A detached session, until its time is up."""
-
-    __slots__ = ("_sessions", "due", "session")
-
-    def __init__(self, session: Session, sessions: Sessions) -> None:
-        self.session = session
-        self.due = inf
-        self._sessions = sessions
-
-    def visit(self, now: float) -> float:
-        self._sessions.end(self.session, "disconnected")
-        return inf
-
-
 class Sessions:
     """All sessions that have not ended. `on_close` is the application's, called once for each that ends."""
 
@@ -79,7 +64,7 @@ class Sessions:
         self._turns = turns
         self._on_close = on_close
         self._places: dict[str, Connection | Absence] = {}  # where each session is, by its id
-        self._absences: dict[Absence, None] = {}  # in the order in which they began
+        self._absences = Absences(config)
         self._is_short = False  # of memory
         self._closings: set[asyncio.Task[None]] = set()
         self.pool = Pool(config.max_memory or NO_LIMIT, lambda: loop.call_soon(self._make_room))
@@ -161,11 +146,17 @@ class Sessions:
         if not self._config.resume_ttl:
             self.end(session, "disconnected")
             return
-        absence = self._places[session.id] = Absence(session, self)
-        self._absences[absence] = None
+        owner = connection.seat.owner
+        while (surplus := self._absences.surplus(owner)) is not None:
+            self.end(surplus.session, "disconnected")
+        absence = self._places[session.id] = Absence(session, owner, self)
+        self._absences.add(absence)
         self._sweeper.schedule(absence, self._loop.time() + self._config.resume_ttl)
         if self._config.on_disconnect == "cancel":
             self._turns.end_all(session, "disconnected")
+
+    def expired(self, absence: Absence) -> None:
+        self.end(absence.session, "disconnected")
 
     def end(self, session: Session, cause: Cause, code: int = CloseCode.NORMAL, reason: str = "ended") -> None:
         """Ends the session: its turns with their final events, then its connection with `code`."""
@@ -186,7 +177,7 @@ class Sessions:
             task.add_done_callback(self._closings.discard)
 
     def _forget(self, absence: Absence) -> None:
-        del self._absences[absence]
+        self._absences.remove(absence)
         self._sweeper.cancel(absence)
 
     async def _close(self, on_close: OnClose, session: Session) -> None:
@@ -214,7 +205,7 @@ class Sessions:
                 break
             if place.session is not None:
                 place.session.log.trim(place.session.read, 0)
-        for absence in tuple(self._absences):
+        for absence in self._absences:
             if pool.used <= enough:
                 break
             self.end(absence.session, "disconnected")
