@@ -46,7 +46,7 @@ WORLDLESS = ("wire", "chat", "guard")
 
 #: The only modules, or packages, that may import a library.
 DOORS = {
-    "h11": ("wire.handshake", "wire.client", "net.http"),
+    "h11": ("wire.handshake", "wire.client", "net.requests"),
     "wsproto": ("wire",),
     "orjson": ("chat",),
     "uvloop": ("net.process",),
@@ -267,7 +267,7 @@ def test_a_clock_on_a_lower_floor_is_seen(name: str) -> None:
 @pytest.mark.parametrize(
     "library, door, elsewhere",
     [
-        ("h11", "net/http.py", "net/server.py"),
+        ("h11", "net/requests.py", "net/server.py"),
         ("h11", "wire/handshake.py", "wire/protocol.py"),
         ("wsproto", "wire/engine.py", "net/connection.py"),
         ("orjson", "chat/envelope.py", "net/dispatch.py"),

@@ -110,6 +110,11 @@ class Config:
 
     compression: bool = _setting(False, "accept permessage-deflate")
     compression_context: bool = _setting(False, "keep the compression context between messages (92 KiB each)")
+    admin_host: str = _setting("127.0.0.1", "address of the admin port")
+    admin_port: int = _setting(
+        0, "TCP port on which programs look into sessions and speak into them", zero="none", maximum=65535
+    )
+    admin_token: str = _setting("", "what opens the admin port; made and printed where none is given")
     log_level: LogLevel = _setting("info", "what is logged", of=LogLevel)
 
     def __post_init__(self) -> None:
@@ -147,7 +152,7 @@ def _check(setting: Field[Any], value: Any) -> None:
     elif type(value) is not kind and not (kind is float and type(value) is int):
         raise ConfigError(f"{name} takes {_NOUNS[kind]}, not {value!r}")
     elif kind is str:
-        if not value:
+        if not value and setting.default:
             raise ConfigError(f"{name} must not be empty: {metadata['help']}")
     elif kind is not bool:
         # NaN fails every comparison.

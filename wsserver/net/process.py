@@ -94,6 +94,10 @@ async def _serve(server: Server) -> None:
             loop.add_signal_handler(number, signalled)
         for url in server.urls:
             sys.stdout.write(f"Listening on {url}\n")
+        if server.config.admin_port:
+            sys.stdout.write(f"Admin on http://{server.config.admin_host}:{server.config.admin_port}/sessions\n")
+            if not server.config.admin_token:
+                sys.stdout.write(f"Admin token {server.admin_token}\n")
         sys.stdout.flush()
         await first.wait()
         logger.info("shutting down")

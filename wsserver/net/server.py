@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Self
 
 from ..chat.events import Custom, Stop
@@ -13,6 +14,7 @@ from ..config import Config
 from ..errors import ConfigError, SessionNotFound
 from ..guard.seats import Seats
 from ..wire.close import CloseCode
+from . import admin
 from .admission import Opening
 from .dispatch import Conversation, Echo
 from .drain import drain
@@ -82,7 +84,9 @@ class Server:
         self.authenticate = authenticate
         self._on_close = on_close
         self._generate = check_callback(generate)
+        self.admin_token = self.config.admin_token or token_urlsafe(24)
         self._listeners: list[asyncio.AbstractServer] = []
+        self._admin_listener: asyncio.AbstractServer | None = None
         self._drained: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -98,6 +102,12 @@ class Server:
             self._listeners.append(
                 await self.loop.create_server(lambda: Opening(self), sock=listener, backlog=_BACKLOG)
             )
+        if self.config.admin_port:
+            try:
+                self._admin_listener = await admin.listen(self)
+            except ConfigError:
+                await self.close()
+                raise
         return self
 
     async def __aexit__(
@@ -162,6 +172,8 @@ class Server:
         for member in self.sockets:
             member.close(CloseCode.SERVICE_RESTART, GOING_AWAY)
         await self._wait_for_callbacks()
+        if self._admin_listener is not None:
+            self._admin_listener.close()
         # What does not close in time is aborted by the sweeper.
         await self.sockets.emptied()
         self.sweeper.stop()

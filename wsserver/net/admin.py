@@ -1,0 +1,179 @@
+"""The admin port: how a program outside, such as a CRM, looks into the conversations and speaks into them. JSON.
+
+::
+
+    GET    /sessions?limit=100&after=s_…   how many there are, and the next ones
+    GET    /sessions/{id}                  one, with its history
+    POST   /sessions/{id}/events           {"event": …, "data": {…}} is shown in it
+    POST   /sessions/{id}/stop             ends what runs or waits, or {"turn": 3}
+    DELETE /sessions/{id}                  ends it
+
+Each of these carries the token, `Authorization: Bearer …`. /healthz and /readyz need none, and answer also while the
+server drains, when its own port is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from hmac import compare_digest
+from typing import TYPE_CHECKING, Any
+
+from ..chat import envelope
+from ..errors import ClientError, ConfigError, SessionNotFound
+from ..guard.host import is_allowed
+from .http import health
+from .requests import MAX_SOCKETS, Requests, Response
+
+if TYPE_CHECKING:
+    from ..chat.session import Session
+    from .requests import Request
+    from .server import Server
+
+logger = logging.getLogger(__name__)
+
+_MOST_AT_ONCE = 1000
+
+#: How long a push may wait for room in the session, in seconds.
+_PUSH_TIMEOUT = 5.0
+
+
+async def listen(server: Server) -> asyncio.AbstractServer:
+    """Opens the admin port of `server`. Raises `ConfigError` where the address cannot be had."""
+    host, port = server.config.admin_host, server.config.admin_port
+    requests = Requests(server, Admin(server, server.admin_token, host))
+    try:
+        return await server.loop.create_server(requests, host, port, backlog=2 * MAX_SOCKETS)
+    except OSError as exc:
+        raise ConfigError(
+            f"cannot listen on {host} port {port}: {exc.strerror}; choose another --admin-port or --admin-host"
+        ) from exc
+
+
+class Refused(Exception):
+    """The request is not served; `response` says why."""
+
+    def __init__(self, status: int, text: str, **headers: str) -> None:
+        super().__init__(text)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.response = _json({"error": text}, status, named)
+
+
+class Admin:
+    """Answers the requests of the admin port of `server`; `token` opens it, `host` is the address it was bound to."""
+
+    def __init__(self, server: Server, token: str, host: str) -> None:
+        self._server = server
+        self._token = token.encode()
+        self._host = host
+        self._routes = {
+            "sessions": {"GET": self._list},
+            "sessions/{id}": {"GET": self._show, "DELETE": self._end},
+            "sessions/{id}/events": {"POST": self._push},
+            "sessions/{id}/stop": {"POST": self._stop},
+        }
+
+    async def __call__(self, request: Request) -> Response:
+        found = health("/".join(("", *request.path)), ready=not self._server.draining)
+        if found is not None:
+            return Response(found[0], f"{found[1]}\n".encode())
+        try:
+            self._check(request)
+            return await self._route(request)
+        except Refused as exc:
+            return exc.response
+        except SessionNotFound as exc:
+            return _json({"error": str(exc)}, 404)
+
+    def _check(self, request: Request) -> None:
+        if not is_allowed(request.headers.get("host", ""), self._host):
+            raise Refused(403, "the Host header names another host than this one")
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not compare_digest(token.strip().encode("latin-1"), self._token):
+            raise Refused(401, "send the token of the admin port: Authorization: Bearer …", WWW_Authenticate="Bearer")
+
+    async def _route(self, request: Request) -> Response:
+        shape = "/".join("{id}" if place == 1 else segment for place, segment in enumerate(request.path))
+        methods = self._routes.get(shape)
+        if methods is None:
+            raise Refused(404, f"there is {', '.join(f'/{known}' for known in self._routes)}")
+        if request.method not in methods:
+            raise Refused(405, f"this takes {' or '.join(methods)}", Allow=", ".join(methods))
+        return await methods[request.method](request)
+
+    def _session(self, request: Request) -> Session:
+        return self._server.sessions[request.path[1]]
+
+    # -- one request each ----------------------------------------------------------------------------------------
+
+    async def _list(self, request: Request) -> Response:
+        limit = request.query.get("limit", "100")
+        if not (limit.isascii() and limit.isdigit()):
+            raise Refused(400, "limit must be a whole number")
+        names = sorted(session.id for session in self._server.sessions)
+        after = request.query.get("after", "")
+        shown = [name for name in names if name > after][: min(int(limit), _MOST_AT_ONCE)]
+        return _json({"count": len(names), "sessions": [self._brief(self._server.sessions[name]) for name in shown]})
+
+    async def _show(self, request: Request) -> Response:
+        session = self._session(request)
+        return _json({**self._brief(session), "history": session.history.items()})
+
+    async def _push(self, request: Request) -> Response:
+        session, body = self._session(request), _body(request)
+        event, data = body.get("event"), body.get("data", {})
+        if not isinstance(event, str) or not isinstance(data, dict):
+            raise Refused(400, 'send {"event": "a name", "data": {…}}')
+        try:
+            async with asyncio.timeout(_PUSH_TIMEOUT):
+                await self._server.push(session.id, event, data)
+        except TimeoutError:
+            raise Refused(503, "the session is full of what its client has not read", Retry_After="5") from None
+        except (TypeError, ValueError) as exc:
+            raise Refused(400, str(exc)) from exc
+        return _json({"seq": session.log.head}, 201)
+
+    async def _stop(self, request: Request) -> Response:
+        session, turn = self._session(request), _body(request).get("turn")
+        if turn is not None and type(turn) is not int:
+            raise Refused(400, "turn must be a whole number")
+        try:
+            self._server.stop(session.id, turn)
+        except ClientError as exc:
+            raise Refused(409, exc.message) from exc
+        return _json({"stopped": True})
+
+    async def _end(self, request: Request) -> Response:
+        self._server.end(self._session(request).id)
+        return Response(204)
+
+    def _brief(self, session: Session) -> dict[str, Any]:
+        return {
+            "id": session.id,
+            "user": session.user,
+            "connected": self._server.sessions.connection_of(session) is not None,
+            "active_turn": session.active.id if session.active else None,
+            "waiting": len(session.waiting),
+            "seq": session.log.head,
+            "log_size": session.log.size,
+        }
+
+
+def _body(request: Request) -> dict[str, Any]:
+    if not request.body:
+        return {}
+    try:
+        body = envelope.decode_value(request.body)
+    except ValueError as exc:
+        raise Refused(400, "the body is not JSON") from exc
+    if not isinstance(body, dict):
+        raise Refused(400, "the body must be a JSON object")
+    return body
+
+
+def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(
+        status,
+        envelope.encode_value(value) + b"\n",
+        {"Content-Type": "application/json", "Cache-Control": "no-store", **(headers or {})},
+    )
