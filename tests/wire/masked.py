@@ -111,8 +111,11 @@ def flush(protocol: Protocol) -> bytes:
 
 
 def hear(protocol: Protocol, *chunks: bytes) -> Outcome:
-    """What a connection makes of these reads of its socket."""
-    messages = [frame for chunk in chunks for frame in protocol.receive_data(chunk)]
+    """What a connection makes of these reads of its socket: a single message is tried first."""
+    messages: list[Frame] = []
+    for chunk in chunks:
+        message = protocol.receive_message(chunk)
+        messages += [message] if message is not None else protocol.receive_data(chunk)
     return Outcome(messages, flush(protocol), protocol.state, protocol.close_code, protocol.close_reason)
 
 

@@ -31,6 +31,7 @@ from wsserver.wire.frames import (
     _INTEGER_XOR_LIMIT,
     Frame,
     decode,
+    decode_message,
     encode,
     encode_header,
     encode_texts,
@@ -175,3 +176,19 @@ class TestBaseFramingProtocolIn:  # RFC 6455, section 5.2
 
     def test_byte_by_byte_there_is_no_lane(self) -> None:
         assert all(decode(octet, 0, LIMIT) is None for octet in octets(masked(TEXT, b"Hello")))
+
+
+class TestOneMessageAndNothingElse:
+    @pytest.mark.parametrize("frame", WHOLE, ids=repr)
+    def test_is_what_the_lane_takes_to_the_last_byte(self, frame: Frame) -> None:
+        data = masked(*frame)
+        assert decode_message(data, LIMIT) == (frame if frame.opcode in (TEXT, BINARY) else None)
+        assert decode_message(data + b"\x81", LIMIT) is None
+        assert decode_message(data[:-1], LIMIT) is None
+
+    @given(st.binary(max_size=40))
+    @examples
+    def test_garbage_is_read_as_the_lane_reads_it(self, data: bytes) -> None:
+        taken = decode(data, 0, LIMIT)
+        whole = taken is not None and taken[1] == len(data) and taken[0].opcode in (TEXT, BINARY)
+        assert decode_message(data, LIMIT) == (taken[0] if taken is not None and whole else None)

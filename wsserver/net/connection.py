@@ -92,8 +92,14 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._life = self._core.loop.time()
-        steps = self.protocol.steps(data)
-        self._read(steps if self._rest is None else chain(self._rest, steps))
+        if self._rest is not None:
+            self._read(chain(self._rest, self.protocol.steps(data)))
+        elif self._closing is None and (message := self.protocol.receive_message(data)) is not None:
+            self._handle(message)
+            if self._is_overfull() or self._closing is not None or self.protocol.state is not State.OPEN:
+                self._read(iter(()))
+        else:
+            self._read(self.protocol.steps(data))
 
     def eof_received(self) -> bool:
         self.protocol.receive_eof()
@@ -128,24 +134,27 @@ class Connection(asyncio.Protocol):
         """Handles what was received, as much of it as others can wait for."""
         limit = self._core.config.hard_limit
         was_paused, self._rest = self._rest is not None, None
-        try:
-            for count, frame in enumerate(steps, 1):
-                if frame is not None and self._closing is None:
-                    self._handler.handle(self, frame)
-                if count == STEPS_PER_TURN:
-                    self._rest = steps
-                    self._core.loop.call_soon(self._go_on)
-                    break
-                if self._waiting > limit and self._is_overfull():
-                    break
-        except Exception:
-            logger.exception("a message of %r could not be handled", self)
-            self.protocol.fail(CloseCode.INTERNAL_ERROR, "")
+        for count, frame in enumerate(steps, 1):
+            if frame is not None and self._closing is None:
+                self._handle(frame)
+            if count == STEPS_PER_TURN:
+                self._rest = steps
+                self._core.loop.call_soon(self._go_on)
+                break
+            if self._waiting > limit and self._is_overfull():
+                break
         if self._is_overfull():
             self._rest = steps
         if self._transport is not None and was_paused != (self._rest is not None):
             self._transport.resume_reading() if was_paused else self._transport.pause_reading()
         self._try_to_close()
+
+    def _handle(self, frame: Frame) -> None:
+        try:
+            self._handler.handle(self, frame)
+        except Exception:
+            logger.exception("a message of %r could not be handled", self)
+            self.protocol.fail(CloseCode.INTERNAL_ERROR, "")
 
     def _go_on(self) -> None:
         """Others had their turn, or the peer has read: writes, and reads what is left of what was received."""
@@ -162,9 +171,10 @@ class Connection(asyncio.Protocol):
 
     def _is_overfull(self) -> bool:
         """Whether the peer makes us answer and takes no answers: too much waits, after all that can go has gone."""
-        if self.protocol.queued:
-            self.pump.run()
-        return self._waiting > self._core.config.hard_limit
+        protocol, pump = self.protocol, self.pump
+        if protocol.queued:
+            pump.run()
+        return protocol.queued + pump.behind > self._core.config.hard_limit
 
     # -- closing -------------------------------------------------------------------------------------------------
 

@@ -39,6 +39,8 @@ _SHORT = 125
 _INTEGER_XOR_LIMIT = 1536
 _XOR_TABLES = [bytes(a ^ b for a in range(256)) for b in range(256)]
 
+_LONG = _MASKED | _SHORT
+_MESSAGES = (_FIN | TEXT, _FIN | BINARY)
 _OPCODES = {_FIN | opcode: opcode for opcode in (TEXT, BINARY, CLOSE, PING, PONG)}
 _TEXT_HEADERS = [bytes((_FIN | TEXT, length)) for length in range(_SHORT + 1)]
 
@@ -76,6 +78,15 @@ def unmask(payload: bytes, mask: bytes) -> bytes:
     for offset, key in enumerate(mask):
         plain[offset::4] = plain[offset::4].translate(_XOR_TABLES[key])
     return bytes(plain)
+
+
+def decode_message(data: bytes, limit: int) -> Frame | None:
+    """The message that `data` is, if it is one whole frame and nothing else, and the lane can take it."""
+    # A look at two bytes: what is more, or less, is not to be decoded twice.
+    if len(data) < 6 or data[0] not in _MESSAGES or not (len(data) == data[1] - 122 or data[1] > _LONG):
+        return None
+    taken = decode(data, 0, limit)
+    return taken[0] if taken is not None and taken[1] == len(data) else None
 
 
 def decode(data: bytes, start: int, limit: int) -> tuple[Frame, int] | None:

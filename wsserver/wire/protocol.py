@@ -96,6 +96,12 @@ class Protocol:
         except ProtocolError as exc:
             self.fail(exc.code, exc.reason)
 
+    def receive_message(self, data: bytes) -> Frame | None:
+        """The message that `data` is, where it is one and nothing else, as most are; else None: nothing was read."""
+        if self._engine is None and self._lanes and self.state is State.OPEN:
+            return frames.decode_message(data, self._limit)
+        return None
+
     def receive_eof(self) -> None:
         """The peer's bytes have ended: without its Close the connection was closed abnormally (section 7.1.5)."""
         self.state = State.CLOSED
