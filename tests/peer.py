@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from wsserver.wire.frames import BINARY, CLOSE, PING, PONG, TEXT, unmask
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
 
 __all__ = ["BINARY", "CLOSE", "PING", "PONG", "TEXT", "Peer", "Refused", "masked", "request"]
@@ -69,10 +70,13 @@ class Peer:
 
     @classmethod
     @asynccontextmanager
-    async def socket(cls, url: str) -> AsyncIterator[Self]:
-        """Only the TCP connection."""
+    async def socket(cls, url: str, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Self]:
+        """Only the connection, TCP or UNIX; with TLS where a context is given."""
         parts = urlsplit(url)
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        if parts.scheme == "ws+unix":
+            reader, writer = await asyncio.open_unix_connection(parts.path.partition(":")[0])
+        else:
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=tls)
         try:
             yield cls(reader, writer)
         finally:
@@ -80,11 +84,14 @@ class Peer:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, url: str, *headers: str, echo: bool = False) -> AsyncIterator[Self]:
+    async def connect(
+        cls, url: str, *headers: str, echo: bool = False, tls: ssl.SSLContext | None = None
+    ) -> AsyncIterator[Self]:
         """An accepted connection; raises `Refused`."""
         parts = urlsplit(url)
-        path = "/echo" if echo else f"{parts.path}?{parts.query}" if parts.query else parts.path
-        async with cls.socket(url) as peer:
+        path = parts.path.rpartition(":")[2]
+        path = "/echo" if echo else f"{path}?{parts.query}" if parts.query else path
+        async with cls.socket(url, tls=tls) as peer:
             await peer.write(request(path, *headers))
             peer.head = await peer.read_head()
             if not echo:

@@ -43,6 +43,14 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     return calls
 
 
+#: What some settings cannot do without.
+NEEDED: dict[str, dict[str, Any]] = {
+    "soft_limit": {"hard_limit": 2**30},
+    "ssl_keyfile": {"ssl_certfile": "x"},
+    "ssl_ca_certs": {"ssl_certfile": "x"},
+}
+
+
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The one line with which the command ends, with status 2."""
     try:
@@ -75,8 +83,7 @@ class TestSettings:
 
     @pytest.mark.parametrize("name", SETTINGS)
     def test_every_flag(self, name: str, served: Served) -> None:
-        value = other_value(SETTINGS[name])
-        settings = {name: value} if name != "soft_limit" else {"soft_limit": value, "hard_limit": 2**30}
+        settings = {name: other_value(SETTINGS[name]), **NEEDED.get(name, {})}
         arguments = ["serve"]
         for key, given in settings.items():
             arguments += [flag(key)] if given is True else [flag(key), str(given)]
@@ -85,10 +92,11 @@ class TestSettings:
 
     @pytest.mark.parametrize("name", SETTINGS)
     def test_every_variable(self, name: str, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-        value = other_value(SETTINGS[name])
-        monkeypatch.setenv(variable(name), str(value))
+        settings = {name: other_value(SETTINGS[name]), **NEEDED.get(name, {})}
+        for key, given in settings.items():
+            monkeypatch.setenv(variable(key), str(given))
         assert cli.main(["serve"]) == 0
-        assert served[0][1] == Config(**{name: value})
+        assert served[0][1] == Config(**settings)
 
     def test_a_flag_counts_before_its_variable(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("WSSERVER_PORT", "1111")

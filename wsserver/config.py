@@ -43,7 +43,13 @@ def _setting(
     `zero` says what 0 means, or is None where 0 is not allowed; `of` is the Literal whose words may be chosen; `shown`
     is what people read of a default that depends on the machine.
     """
-    metadata = {"help": text, "zero": zero, "maximum": maximum, "choices": get_args(of), "shown": shown or str(default)}
+    metadata = {
+        "help": text,
+        "zero": zero,
+        "maximum": maximum,
+        "choices": get_args(of),
+        "shown": shown or str(default) or "none",
+    }
     return field(default=default, metadata=metadata)
 
 
@@ -58,8 +64,9 @@ def _quarter_of_memory() -> int:
 class Config:
     """The settings of a server. Times are in seconds, sizes in bytes; raises `ConfigError` for what cannot work."""
 
-    host: str = _setting("127.0.0.1", "address to listen on")
+    host: str = _setting("127.0.0.1", "addresses to listen on, separated by commas")
     port: int = _setting(8765, "TCP port", zero="a free one, printed", maximum=65535)
+    uds: str = _setting("", "path of a UNIX socket to listen on, instead of host and port")
     path: str = _setting("/ws/chat", "path of the WebSocket")
     loop: Loop = _setting("uvloop", "event loop; uvloop where it runs", of=Loop)
     framing: Framing = _setting("lanes", "wsproto takes every frame through wsproto, to compare", of=Framing)
@@ -115,15 +122,27 @@ class Config:
         0, "TCP port on which programs look into sessions and speak into them", zero="none", maximum=65535
     )
     admin_token: str = _setting("", "what opens the admin port; made and printed where none is given")
+
+    ssl_certfile: str = _setting("", "PEM file of the certificate and its chain; with it, TLS is spoken")
+    ssl_keyfile: str = _setting("", "PEM file of its private key, if that is not in the same file")
+    ssl_ca_certs: str = _setting("", "PEM file of authorities; clients must show a certificate signed by one of them")
+
     log_level: LogLevel = _setting("info", "what is logged", of=LogLevel)
 
     def __post_init__(self) -> None:
         for setting in fields(self):
             _check(setting, getattr(self, setting.name))
+        if not all(map(str.strip, self.host.split(","))):
+            raise ConfigError(
+                f"{flag('host')} takes addresses separated by commas, like 127.0.0.1,::1, not {self.host!r}"
+            )
         if not self.path.startswith("/"):
             raise ConfigError(f"{flag('path')} must begin with a slash, like /ws/chat, not {self.path!r}")
         if self.echo and self.path == ECHO_PATH:
             raise ConfigError(f"{flag('path')} {ECHO_PATH} is taken by {flag('echo')}: choose another path")
+        for name in ("ssl_keyfile", "ssl_ca_certs"):
+            if getattr(self, name) and not self.ssl_certfile:
+                raise ConfigError(f"{flag(name)} does nothing without {flag('ssl_certfile')}: set that too")
         if self.hard_limit < self.soft_limit:
             raise ConfigError(
                 f"{flag('hard_limit')} ({self.hard_limit}) must not be below {flag('soft_limit')} ({self.soft_limit})"

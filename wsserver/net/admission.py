@@ -93,7 +93,8 @@ class Opening(asyncio.Protocol):
         self._house.sockets.add(self)
         address = address_of(self._transport)
         self._seat = self._house.seats.sit(limit_key(address) if address is not None else None)
-        if self._seat is None:
+        # A handshake of TLS may end after the server has.
+        if self._seat is None or self._house.sockets.closing:
             self._transport.abort()
         self._limit(self._house.config.open_timeout)
 

@@ -122,7 +122,8 @@ class Pump:
         self._session: Session | None = None
         self._cursor: Cursor | None = None
         self._replay: tuple[int, int] | None = None  # behind which event it began, and with which it ends
-        transport.set_write_buffer_limits(high=0, low=0)
+        # A transport of TLS closes the gate at `high` bytes, not above: with 0 even where it holds none, and for ever.
+        transport.set_write_buffer_limits(high=1 if transport.get_extra_info("sslcontext") else 0, low=0)
 
     @property
     def taken(self) -> int:

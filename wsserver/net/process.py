@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..config import Config
+from .listeners import inherited
 from .server import Server
 
 if TYPE_CHECKING:
@@ -37,15 +38,18 @@ def run(
 ) -> None:
     """Serves `generate`, as `Server` does, until SIGINT or SIGTERM; prints the address once it can be reached.
 
-    The first signal lets answers finish, `drain_timeout` seconds at most; the second cuts them. Logs to standard error,
-    unless the program has set up logging by itself. Raises `ConfigError` where something
+    The first signal lets answers finish, `drain_timeout` seconds at most; the second cuts them. Sockets
+    that systemd has opened for this process (sd_listen_fds(3)) are served instead of the addresses of `config`. Logs to
+    standard error, unless the program has set up logging by itself. Raises `ConfigError` where something
     cannot work.
     """
     config = config or Config()
     logging.basicConfig(
         level=config.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    server = Server(generate, config, on_open=on_open, on_close=on_close, authenticate=authenticate)
+    server = Server(
+        generate, config, on_open=on_open, on_close=on_close, authenticate=authenticate, sockets=inherited()
+    )
     with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop_factory(config.loop)) as runner:
         runner.run(_serve(server))
         # Callbacks that do not end, and threads that they left behind, would keep the loop from closing for ever.

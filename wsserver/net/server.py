@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import socket
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Self
 
@@ -19,6 +17,7 @@ from .admission import Opening
 from .dispatch import Conversation, Echo
 from .drain import drain
 from .flow import Flusher, wait_for_room
+from .listeners import Listeners
 from .run import check_callback
 from .sessions import Sessions
 from .sockets import GOING_AWAY, Sockets
@@ -27,7 +26,8 @@ from .turns import Turns
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Mapping
+    import socket
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Any
 
@@ -37,12 +37,6 @@ if TYPE_CHECKING:
     from .sessions import OnClose
 
 logger = logging.getLogger(__name__)
-
-#: How many accepted connections may wait for the loop. The kernel cuts it to its own maximum.
-_BACKLOG = 4096
-
-#: The kernel's own queue would hold megabytes that a slow reader has not taken, and "stop" would come behind them.
-_NOTSENT_LOWAT = 2**14
 
 
 class Server:
@@ -60,6 +54,9 @@ class Server:
     has ended, `close_timeout` seconds at most. `authenticate(request)` says who asks, None for nobody, which is refused
     with 401.
 
+    `sockets` are served instead of the addresses of `config`: stream sockets, TCP or UNIX, that are bound. They are
+    the server's from then on, which closes them.
+
     Leaving the block ends all turns and connections at once; `await server.drain()` before it lets answers finish.
     Signals are never touched. Entering raises `ConfigError` where the address cannot be had. A server serves once: make
     another one to serve again.
@@ -73,21 +70,26 @@ class Server:
         on_open: OnOpen | None = None,
         on_close: OnClose | None = None,
         authenticate: Authenticate | None = None,
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
         self.config = config or Config()
         self.draining = False
         self.sockets = Sockets()
         self.seats = Seats(self.config)
-        self.urls: list[str] = []
         self.echo = Echo()
         self.on_open = on_open
         self.authenticate = authenticate
         self._on_close = on_close
         self._generate = check_callback(generate)
         self.admin_token = self.config.admin_token or token_urlsafe(24)
-        self._listeners: list[asyncio.AbstractServer] = []
+        self._listeners = Listeners(self.config, sockets)
         self._admin_listener: asyncio.AbstractServer | None = None
         self._drained: asyncio.Task[None] | None = None
+
+    @property
+    def urls(self) -> list[str]:
+        """Where it listens, once it does: an address for each socket."""
+        return self._listeners.urls
 
     async def __aenter__(self) -> Self:
         self.loop = asyncio.get_running_loop()
@@ -96,12 +98,8 @@ class Server:
         self.turns = Turns(self._generate, self.config, self.loop, self.sweeper, self.flusher, self._when_idle)
         self.sessions = Sessions(self.config, self.loop, self.sweeper, self.turns, self._on_close)
         self.conversation = Conversation(self.sessions, self.turns, self.config, self.loop)
-        sockets = await self._bind()
+        await self._listeners.open(self.loop, lambda: Opening(self))
         self.sweeper.start()
-        for listener in sockets:
-            self._listeners.append(
-                await self.loop.create_server(lambda: Opening(self), sock=listener, backlog=_BACKLOG)
-            )
         if self.config.admin_port:
             try:
                 self._admin_listener = await admin.listen(self)
@@ -169,6 +167,7 @@ class Server:
         self.begin_to_drain()
         for session in self.sessions:
             self.sessions.end(session, "shutdown", CloseCode.SERVICE_RESTART, GOING_AWAY)
+        self.sockets.closing = True
         for member in self.sockets:
             member.close(CloseCode.SERVICE_RESTART, GOING_AWAY)
         await self._wait_for_callbacks()
@@ -181,9 +180,7 @@ class Server:
     def begin_to_drain(self) -> None:
         """From now on nobody is let in."""
         self.draining = self.conversation.draining = True
-        for listener in self._listeners:
-            listener.close()
-        self._listeners.clear()
+        self._listeners.close()
 
     def send_away(self, session: Session) -> None:
         """Closes the session's connection, so that its client finds another server."""
@@ -203,38 +200,3 @@ class Server:
             _, pending = await asyncio.wait(tasks, timeout=timeout + 2 * TICK if timeout else None)
             for task in pending:
                 logger.warning("a callback has not ended in time and is left behind: %r", task)
-
-    async def _bind(self) -> list[socket.socket]:
-        host, port = self.config.host, self.config.port
-        try:
-            infos = await self.loop.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
-            )
-        except socket.gaierror as exc:
-            raise ConfigError(f"--host {host} is no address of this machine ({exc.strerror})") from exc
-        sockets: list[socket.socket] = []
-        try:
-            for family, _, _, _, address in dict.fromkeys(infos):
-                # With port 0 the first address chooses, and the others take the same port.
-                chosen = sockets[0].getsockname()[1] if sockets and not port else port
-                sockets.append(_listen(family, str(address[0]), chosen))
-        except OSError as exc:
-            for bound in sockets:
-                bound.close()
-            advice = (
-                "another --port, or 0 for a free one" if exc.errno == errno.EADDRINUSE else "another --host or --port"
-            )
-            raise ConfigError(f"cannot listen on {host} port {port}: {exc.strerror}; choose {advice}") from exc
-        for bound in sockets:
-            name, number = bound.getsockname()[:2]
-            shown = f"[{name}]" if bound.family == socket.AF_INET6 else name
-            self.urls.append(f"ws://{shown}:{number}{self.config.path}")
-        return sockets
-
-
-def _listen(family: int, host: str, port: int) -> socket.socket:
-    listener = socket.create_server((host, port), family=family)
-    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        # Connections inherit it from the socket that accepts them.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT)
-    return listener

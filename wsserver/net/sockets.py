@@ -42,6 +42,7 @@ class Sockets:
     """All open sockets of a server, during their handshake and after it."""
 
     def __init__(self) -> None:
+        self.closing = False  # the server has ended all of them: what comes now is too late
         self._members: set[Member] = set()
         self._emptied = asyncio.Event()
         self._emptied.set()
