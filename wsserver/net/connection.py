@@ -259,5 +259,6 @@ class Connection(asyncio.Protocol):
 
     def _reschedule(self) -> None:
         due = self._next_visit()
-        if due < self.due:
+        # uvloop's TLS may call back once more after the connection is lost.
+        if due < self.due and self._transport is not None:
             self._core.sweeper.schedule(self, due)
