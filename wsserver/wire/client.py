@@ -120,7 +120,7 @@ class Opening:
         return None
 
     def _check(self, answer: h11.InformationalResponse) -> None:
-        headers = joined(answer.headers)
+        headers = joined(answer)
         options = [option.strip().lower() for option in headers.get("connection", "").split(",")]
         if headers.get("upgrade", "").lower() != "websocket" or "upgrade" not in options:
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, "the answer is no upgrade to WebSocket")

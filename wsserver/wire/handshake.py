@@ -87,8 +87,6 @@ class RequestReader:
             event = self._connection.next_event()
             if event is h11.NEED_DATA:
                 return None
-            if isinstance(event, h11.Request) and event.method == b"GET":
-                self._end_of_request(event)
         except h11.RemoteProtocolError as exc:
             # What the peer sent may stand in the text of the exception: it is not sent back.
             status = 431 if exc.error_status_hint == 431 else 400
@@ -100,15 +98,12 @@ class RequestReader:
             raise HandshakeError(431, "request headers too large")
         return _request(event)
 
-    def _end_of_request(self, request: h11.Request) -> None:
-        # A body would be taken for frames, or frames for a body: none is allowed, not even an empty chunked one.
-        chunked = any(name == b"transfer-encoding" for name, _ in request.headers)
-        if chunked or not isinstance(self._connection.next_event(), h11.EndOfMessage):
-            raise HandshakeError(400, "a request for this server has no body")
-
 
 def _request(event: h11.Request) -> Request:
-    headers = joined(event.headers)
+    headers = joined(event)
+    if event.method == b"GET" and ("transfer-encoding" in headers or headers.get("content-length", "").strip("0")):
+        # A body would be taken for frames, or frames for a body: none is allowed, not even an empty chunked one.
+        raise HandshakeError(400, "a request for this server has no body")
     target = event.target.decode("latin-1")
     if not target.startswith("/"):
         # RFC 6455 allows an absolute URI, "which, when parsed, has a /resource name/" (4.2.1).
@@ -153,11 +148,11 @@ def _is_key(key: str) -> bool:
         return False
 
 
-def joined(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Header fields by name, several of one name joined by commas (RFC 9110, section 5.3)."""
+def joined(message: h11.Request | h11.InformationalResponse) -> dict[str, str]:
+    """Header fields by lower-case name, several of one name joined by commas (RFC 9110, section 5.3)."""
     headers: dict[str, str] = {}
-    for raw_name, raw_value in fields:
-        name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+    for raw_name, raw_value in message.headers.raw_items():
+        name, value = raw_name.decode("ascii").lower(), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     return headers
 
