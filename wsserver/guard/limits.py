@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 #: So many seconds' worth of a rate may come at once: all tabs of an office come back together when its network does.
 BURST = 4.0
 
+#: What is too fast by less than this is not: sums of floats are off by more than nothing, and by less than this.
+_SLACK = 0.001
+
 #: Fewer keys are not worth looking through.
 _PURGE_ABOVE = 1024
 
@@ -69,7 +72,8 @@ class Rate:
 
     def wait(self, until: float, now: float) -> float:
         """The seconds by which `until`, as `used` gave it, is too far ahead; 0 where it is not."""
-        return max(0.0, until - now - self.burst)
+        ahead = until - now - self.burst
+        return ahead if ahead > _SLACK else 0.0
 
 
 class Rates:
