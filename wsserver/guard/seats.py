@@ -6,6 +6,7 @@ A socket takes its seat when it is accepted, and the seat takes more as more is 
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..errors import HandshakeError
@@ -49,9 +50,9 @@ class Seats:
 
 
 class Seat:
-    """What one socket holds."""
+    """What one socket holds. It takes nothing twice, and nothing once it has left."""
 
-    __slots__ = ("_address", "_admitted", "_seats", "_socket", "_user")
+    __slots__ = ("_address", "_admitted", "_left", "_seats", "_socket", "_user")
 
     def __init__(self, seats: Seats, address: str | None) -> None:
         self._seats = seats
@@ -59,24 +60,31 @@ class Seat:
         self._address: str | None = None
         self._user: str | None = None
         self._admitted = False
+        self._left = False
 
     def admit(self, address: str | None, now: float) -> None:
         """A well-formed handshake has come from the client at `address`. Raises `HandshakeError` 429 or 503."""
         seats = self._seats
+        if self._admitted or self._left:
+            return
         if address is not None:
             wait = seats.handshakes.take(address, now)
             if wait:
                 raise _too_many("too many handshakes from your address", wait)
         if not seats.connections.take(None):
             raise HandshakeError(503, "the server is full", [("Retry-After", str(_RETRY_AFTER))])
+        if address is not None and not seats.addresses.take(address):
+            seats.connections.release(None)
+            raise _too_many("too many connections from your address", _RETRY_AFTER)
+        self._address = address
         self._admitted = True
-        if address is not None:
-            if not seats.addresses.take(address):
-                raise _too_many("too many connections from your address", _RETRY_AFTER)
-            self._address = address
 
     def admit_user(self, user: str) -> None:
         """The client is this user. Raises `HandshakeError` 429."""
+        # The socket may have gone while the application said who this is.
+        if user == self._user or self._left:
+            return
+        assert self._user is None, "a connection has one user"
         if not self._seats.users.take(user):
             raise _too_many("too many connections of this user", _RETRY_AFTER)
         self._user = user
@@ -104,10 +112,11 @@ class Seat:
     def leave(self) -> None:
         """Gives all of it back: the socket is gone."""
         self.vacate()
+        self._left = True
         if self._socket is not None:
             self._seats.sockets.release(self._socket)
             self._socket = None
 
 
 def _too_many(text: str, wait: float) -> HandshakeError:
-    return HandshakeError(429, text, [("Retry-After", str(max(1, round(wait + 0.5))))])
+    return HandshakeError(429, text, [("Retry-After", str(ceil(wait)))])
