@@ -18,7 +18,7 @@ from wsserver.chat.envelope import (
     merged_template,
     token_template,
 )
-from wsserver.chat.events import ClientEvent, End, History, Message, Ping, Stop
+from wsserver.chat.events import Answer, ClientEvent, End, History, Message, Ping, Stop
 from wsserver.errors import ClientError
 
 HARD_TEXTS = [
@@ -147,6 +147,8 @@ class TestClientEvents:
             ({"event": "history", "id": "h"}, History("h")),
             ({"event": "end"}, End()),
             ({"event": "end", "data": {}, "id": "e"}, End("e")),
+            ({"event": "answer", "data": {"call_id": "c_1", "value": None}}, Answer("c_1", None)),
+            ({"event": "answer", "data": {"call_id": "", "value": [0]}, "id": "a1"}, Answer("", [0], "a1")),
             ({"event": "ping"}, Ping()),
             ({"event": "ping", "data": 7, "id": "p"}, Ping(7, "p")),
             ({"event": "ping", "data": [{"at": 1.5}]}, Ping([{"at": 1.5}])),
@@ -185,7 +187,7 @@ class TestBadMessages:
         assert refused(payload) == ("event must be one of message, stop, answer, history, ping, end", "m7")
 
     @pytest.mark.parametrize("data", [[], "x", 7, True, ""])
-    @pytest.mark.parametrize("name", ["message", "stop", "history", "end"])
+    @pytest.mark.parametrize("name", ["message", "stop", "answer", "history", "end"])
     def test_data_that_is_no_object(self, name: str, data: Any) -> None:
         payload = json.dumps({"event": name, "data": data, "id": "m7"}).encode()
         assert refused(payload) == ("data must be an object", "m7")
@@ -207,6 +209,13 @@ class TestBadMessages:
     def test_stop_without_a_name(self, ref: Any) -> None:
         payload = json.dumps({"event": "stop", "data": {"ref": ref}, "id": "m7"}).encode()
         assert refused(payload) == ("ref must be a string", "m7")
+
+    @pytest.mark.parametrize(
+        "data", [{}, {"call_id": "c_1"}, {"value": 1}, {"call_id": 7, "value": 1}, {"call_id": None, "value": 1}]
+    )
+    def test_an_answer_without_its_question_or_value(self, data: Any) -> None:
+        payload = json.dumps({"event": "answer", "data": data, "id": "a1"}).encode()
+        assert refused(payload) == ("an answer has the call_id of its question and a value", "a1")
 
 
 class TestIds:
@@ -230,11 +239,18 @@ class TestHostileMessages:
     @pytest.mark.parametrize("left, right", [(b"[", b"]"), (b'{"a":', b"}")])
     def test_deep_nesting(self, depth: int, left: bytes, right: bytes) -> None:
         value = left * depth + b"1" + right * depth
-        for payload in (b'{"content":%b}', b'{"event":"message","data":{"content":%b}}', b'{"event":"ping","data":%b}'):
+        for payload in (
+            b'{"content":%b}',
+            b'{"event":"message","data":{"content":%b}}',
+            b'{"event":"ping","data":%b}',
+            b'{"event":"answer","data":{"call_id":"c","value":%b}}',
+        ):
             converse(payload % value)
 
     def test_what_is_nested_too_deeply_says_so(self) -> None:
         payload = b'{"content":' + b"[" * 300 + b"]" * 300 + b',"id":"m7"}'
+        assert refused(payload) == ("the message is nested too deeply", "m7")
+        payload = b'{"event":"answer","data":{"call_id":"c","value":' + b"[" * 300 + b"]" * 300 + b'},"id":"m7"}'
         assert refused(payload) == ("the message is nested too deeply", "m7")
         payload = b'{"event":"ping","data":' + b"[" * 300 + b"]" * 300 + b',"id":"m7"}'
         assert refused(payload) == ("the message is nested too deeply", "m7")
@@ -258,9 +274,16 @@ class TestHostileMessages:
         st.fixed_dictionaries(
             {},
             optional={
-                "event": st.sampled_from(["message", "stop", "history", "ping", "end"]) | JSON_VALUES,
+                "event": st.sampled_from(["message", "stop", "answer", "history", "ping", "end"]) | JSON_VALUES,
                 "data": st.fixed_dictionaries(
-                    {}, optional={"content": JSON_VALUES, "turn": JSON_VALUES, "ref": JSON_VALUES}
+                    {},
+                    optional={
+                        "content": JSON_VALUES,
+                        "turn": JSON_VALUES,
+                        "ref": JSON_VALUES,
+                        "call_id": st.text() | JSON_VALUES,
+                        "value": JSON_VALUES,
+                    },
                 )
                 | JSON_VALUES,
                 "content": JSON_VALUES,
@@ -286,6 +309,11 @@ def converse(payload: bytes) -> None:
     if isinstance(event, Ping):
         session.tell("pong", event.data)
         assert somebody.told()[0]["data"] == event.data
+    elif isinstance(event, Answer):
+        # What a callback keeps of it can be kept.
+        session.state.replace({"answer": event.value})
+        session.state.save()
+        assert session.state.open() == {"answer": event.value}
     elif isinstance(event, Message):
         turn = somebody.asks(event.content, event.id)
         turn.complete("completed")

@@ -129,7 +129,7 @@ def _answer(data: dict[str, Any], ref: str | None) -> events.Answer:
     call_id = data.get("call_id")
     if not isinstance(call_id, str) or "value" not in data:
         raise _bad("an answer has the call_id of its question and a value", ref)
-    return events.Answer(call_id, data["value"], ref)
+    return events.Answer(call_id, _returnable(data["value"], ref), ref)
 
 
 _CLIENT_EVENTS: dict[str, Callable[[dict[str, Any], str | None], events.ClientEvent]] = {
