@@ -117,8 +117,8 @@ class Answer:
         self.values.append(value)
 
     def cancel(self) -> bool:
-        self.cancelled = True
-        return True
+        self.cancelled = not self.values
+        return self.cancelled
 
     def done(self) -> bool:
         return bool(self.values) or self.cancelled

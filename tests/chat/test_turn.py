@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.chat.person import Person, SlowReader, line, person, run
-from wsserver.chat.events import Custom, Reset, Source, Status, Token, Tool
+from tests.chat.person import GivenUp, Person, SlowReader, line, person, run
+from wsserver.chat.events import Answer, Custom, Reset, Source, Status, Token, Tool
+from wsserver.errors import ClientError
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from wsserver.chat.turn import Turn
 
 
@@ -68,6 +71,11 @@ class TestShowing:
         turn.publish(Status("Thinking…"))
         assert list(map(line, somebody.told())) == ["- 1 status message=Thinking…"]
         assert somebody.shown == []
+
+    def test_a_reader_that_is_behind_goes_without_a_status(self, somebody: Person, turn: Turn) -> None:
+        somebody.full = True
+        turn.publish(Status("Thinking…"))
+        assert somebody.told() == []
 
     def test_nothing_is_no_token(self, somebody: Person, turn: Turn) -> None:
         turn.publish("")
@@ -249,3 +257,132 @@ def test_its_end_lets_go_who_waits_for_the_reader(somebody: Person, turn: Turn) 
     turn.complete("stopped")
     assert gate.opened == 1
     assert somebody.session.gate is None
+
+
+class TestAsking:
+    def test_waits_for_the_answer(self, somebody: Person, turn: Turn) -> None:
+        asking = asks(turn, "Shall I?", {"type": "boolean"})
+        (event,) = somebody.events()
+        call_id = event["data"]["call_id"]
+        assert event["data"] == {"call_id": call_id, "message": "Shall I?", "schema": {"type": "boolean"}}
+        assert (event["event"], event["turn"]) == ("ask", 1)
+        asking.send(None)
+        somebody.session.answer(Answer(call_id, True))
+        assert result(asking) is True
+        assert somebody.shown == []
+
+    def test_without_a_schema_anything_is_an_answer(self, somebody: Person, turn: Turn) -> None:
+        asking = asks(turn, "What is it?")
+        (event,) = somebody.events()
+        assert event["data"]["schema"] == {}
+        turn.answer(event["data"]["call_id"], {"x": [None]})
+        assert result(asking) == {"x": [None]}
+
+    def test_a_misfit_is_refused_and_the_question_stays_open(self, somebody: Person, turn: Turn) -> None:
+        asking = asks(turn, "Which?", {"enum": ["red", "green"]})
+        call_id = somebody.events()[0]["data"]["call_id"]
+        assert not_taken(somebody, Answer(call_id, "blue", "a1")) == (
+            "bad_message",
+            "the answer must be one of the choices",
+            "a1",
+        )
+        turn.answer(call_id, "green")
+        assert result(asking) == "green"
+
+    def test_only_the_first_answer_counts(self, somebody: Person, turn: Turn) -> None:
+        asking = asks(turn, "?")
+        call_id = somebody.events()[0]["data"]["call_id"]
+        turn.answer(call_id, 1)
+        assert not_taken(somebody, Answer(call_id, 2, "a2")) == ("not_active", "this question is not open", "a2")
+        assert result(asking) == 1
+        assert not_taken(somebody, Answer(call_id, 3)) == ("not_active", "this question is not open", None)
+
+    def test_a_question_that_nobody_asked(self, somebody: Person, turn: Turn) -> None:
+        assert not_taken(somebody, Answer("c_x", 1, "a1")) == ("not_active", "this question is not open", "a1")
+        turn.complete("completed")
+        assert not_taken(somebody, Answer("c_x", 1, "a1")) == ("not_active", "this question is not open", "a1")
+
+    def test_several_at_a_time(self, somebody: Person, turn: Turn) -> None:
+        first, second = asks(turn, "a"), asks(turn, "b")
+        one, other = (event["data"]["call_id"] for event in somebody.events())
+        turn.answer(other, 2)
+        turn.answer(one, 1)
+        assert (result(first), result(second)) == (1, 2)
+
+    def test_somebody_who_comes_back_sees_what_is_open(self, somebody: Person, turn: Turn) -> None:
+        given_up, answered, still = asks(turn, "a"), asks(turn, "b"), asks(turn, "c", {"type": "string"})
+        open_questions = [event["data"] for event in somebody.events()]
+        assert turn.shown()["asks"] == open_questions
+        # Their callbacks have not noticed yet.
+        waiters = list((turn._questions or {}).values())
+        waiters[0].waiter.cancel()
+        turn.answer(open_questions[1]["call_id"], 2)
+        assert turn.shown()["asks"] == open_questions[2:]
+        assert not_taken(somebody, Answer(open_questions[0]["call_id"], 1))[0] == "not_active"
+        assert result(answered) == 2
+        with pytest.raises(GivenUp):
+            given_up.send(None)
+        somebody.session.tell_history()
+        assert somebody.told()[0]["data"]["active"] == {"turn": 1, "text": "", "asks": open_questions[2:]}
+        turn.answer(open_questions[2]["call_id"], "yes")
+        assert result(still) == "yes"
+
+    def test_where_none_is_open_nothing_is_said_of_it(self, turn: Turn) -> None:
+        asking = asks(turn, "?")
+        (question,) = (turn._questions or {}).values()
+        turn.answer(question.call_id, 1)
+        assert turn.shown() == {"turn": 1, "text": ""}
+        assert result(asking) == 1
+        assert turn.shown() == {"turn": 1, "text": ""}
+
+    def test_the_end_of_the_turn_ends_the_wait(self, somebody: Person, turn: Turn) -> None:
+        asking = asks(turn, "?")
+        call_id = somebody.events()[0]["data"]["call_id"]
+        turn.complete("stopped")
+        assert not_taken(somebody, Answer(call_id, 1))[0] == "not_active"
+        with pytest.raises(GivenUp):
+            asking.send(None)
+
+    def test_an_answer_that_came_before_the_end_is_not_taken_back(self, somebody: Person, turn: Turn) -> None:
+        asking = asks(turn, "?")
+        turn.answer(somebody.events()[0]["data"]["call_id"], 1)
+        turn.complete("stopped")
+        assert result(asking) == 1
+
+    def test_after_the_end_nobody_is_asked(self, somebody: Person, turn: Turn) -> None:
+        turn.complete("stopped")
+        somebody.events()
+        turn.flow = SlowReader()
+        asking = turn.ask("?")
+        with pytest.raises(GivenUp):
+            asking.send(None)
+        assert somebody.shown == []
+
+    def test_a_question_that_cannot_be_asked_is_not_open(self, somebody: Person, turn: Turn) -> None:
+        turn.flow = SlowReader()
+        with pytest.raises(TypeError, match="the data of the event 'ask' cannot be written"):
+            turn.ask("?", {"x": object()}).send(None)
+        with pytest.raises(ValueError, match="the type of an answer"):
+            turn.ask("?", {"type": "date"}).send(None)
+        assert (somebody.shown, turn.shown()) == ([], {"turn": 1, "text": ""})
+
+
+def asks(turn: Turn, message: str, schema: dict[str, Any] | None = None) -> Coroutine[Any, Any, Any]:
+    """A callback that waits for the answer to a question."""
+    turn.flow = SlowReader()
+    asking = turn.ask(message, schema)
+    asking.send(None)
+    return asking
+
+
+def result(asking: Coroutine[Any, Any, Any]) -> Any:
+    with pytest.raises(StopIteration) as stop:
+        asking.send(None)
+    return stop.value.value
+
+
+def not_taken(somebody: Person, answer: Answer) -> tuple[str, str, str | None]:
+    with pytest.raises(ClientError) as caught:
+        somebody.session.answer(answer)
+    assert not caught.value.retryable
+    return caught.value.code, caught.value.message, caught.value.ref

@@ -115,15 +115,15 @@ class Turn:
 
         `schema` is a JSON Schema of what is expected, such as `{"type": "boolean"}` or `{"enum": ["red", "green"]}`;
         what does not fit its `type` and `enum` is refused, anything further is yours to check. Raises
-        `asyncio.CancelledError` where the turn ends before there is an answer, and `TypeError` for what JSON cannot
-        hold. Several questions may be open at a time.
+        `asyncio.CancelledError` where the turn ends before there is an answer, `TypeError` for what JSON cannot hold,
+        and `ValueError` for a `type` or `enum` that no answer fits. Several questions may be open at a time.
         """
         assert self.flow is not None, "a callback runs"
         question = Question(new_call_id(), message, schema or {}, self.flow.waiter())
         if self.over:
             question.waiter.cancel()
         else:
-            self._session.publish("ask", question.data(), self.id)
+            self._session.publish("ask", question.data, self.id)
             if self._questions is None:
                 self._questions = {}
             self._questions[question.call_id] = question
@@ -144,7 +144,6 @@ class Turn:
     def answer(self, call_id: str, value: Any, ref: str | None = None) -> None:
         """The person's answer to a question. Raises `ClientError` `not_active`, or `bad_message` for a misfit."""
         question = self._questions.get(call_id) if self._questions else None
-        # One that the callback has given up is open until it has noticed.
         if question is None or question.waiter.done():
             raise ClientError("not_active", "this question is not open", ref=ref)
         misfit = question.misfit(value)
@@ -160,8 +159,10 @@ class Turn:
     def shown(self) -> dict[str, Any]:
         """What a client is told of the answer that is under way."""
         shown: dict[str, Any] = {"turn": self.id, "text": self.text}
-        if self._questions:
-            shown["asks"] = [question.data() for question in self._questions.values()]
+        # One that was answered, or given up, is there until its callback has noticed.
+        asks = [question.data for question in (self._questions or {}).values() if not question.waiter.done()]
+        if asks:
+            shown["asks"] = asks
         if self._room < 0:
             shown["truncated"] = True
         return shown
@@ -223,10 +224,8 @@ class Turn:
         session = self._session
         session.publish(event, data, self.id)
         self.over = True
-        if session.gate is not None:
-            # Nothing of this turn waits for the reader any more.
-            session.gate.set()
-            session.gate = None
+        # Nothing of this turn waits for the reader any more.
+        session.open_gate()
         if session.turn is self:
             text = b"".join((b'"', self._text, b'"'))
             session.history.add(Said(self.id, "assistant", text, status, self._room < 0))
