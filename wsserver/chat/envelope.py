@@ -44,6 +44,12 @@ def encode_kept(value: Any) -> bytes:
     return b"".join((orjson.dumps(value), b""))
 
 
+def encode_shown(value: Any) -> bytes:
+    """The same of a value that will be shown in a `history`: raises `TypeError` also where it is nested too deeply."""
+    encode_event("history", {"items": [{"content": value}]}, "")
+    return encode_kept(value)
+
+
 def decode_value(value: bytes) -> Any:
     """What this is the JSON of."""
     return orjson.loads(value)
@@ -110,7 +116,7 @@ def _returnable(value: Any, ref: str | None) -> Any:
     """The same value, if it can be sent back: orjson reads what is nested four times as deep as what it writes."""
     if not isinstance(value, str):
         try:
-            encode_event("history", {"items": [{"content": value}]}, "")
+            encode_shown(value)
         except TypeError as exc:
             raise _bad("the message is nested too deeply", ref) from exc
     return value

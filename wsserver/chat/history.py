@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import envelope
+from .log import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from .log import Pool
+    from collections.abc import Iterable
 
 #: What an entry costs beside its content, roughly, in bytes: in memory, and on its way to a client.
 ENTRY_OVERHEAD = 256
 
 _ROLES = frozenset(("user", "assistant", "system", "tool"))
+
+_STATUSES = frozenset(("completed", "stopped", "interrupted", "failed"))
 
 
 class Said(NamedTuple):
@@ -76,8 +78,9 @@ class History:
             self.add(said)
 
     def leave_pool(self) -> None:
-        """What it holds is no longer counted; nothing is added any more."""
+        """What it holds, or will hold, is no longer counted."""
         self._pool.add(-self._size)
+        self._pool = Pool()
 
     def view(self) -> list[dict[str, Any]]:
         """Oldest first, as a callback sees it; a copy."""
@@ -89,7 +92,12 @@ class History:
 
 
 def _said(item: Mapping[str, Any]) -> Said:
-    role, content = item.get("role"), item.get("content")
-    if role not in _ROLES or content is None:
-        raise ValueError(f"an item of the history has a role, one of {', '.join(sorted(_ROLES))}, and a content")
-    return Said(int(item.get("turn", 0)), role, envelope.encode_kept(content), str(item.get("status", "completed")))
+    if not isinstance(item, Mapping):
+        raise TypeError(f"an item of the history is a mapping, not {type(item).__name__}")
+    role, content, status = item.get("role"), item.get("content"), item.get("status", "completed")
+    if role not in _ROLES or status not in _STATUSES or content is None:
+        raise ValueError(
+            f"an item of the history has a role, one of {', '.join(sorted(_ROLES))}, a content, and perhaps a status,"
+            f" one of {', '.join(sorted(_STATUSES))}"
+        )
+    return Said(0, str(role), envelope.encode_shown(content), str(status))
