@@ -106,6 +106,19 @@ class SlowReader:
         return Answer()
 
 
+class Gate:
+    """Where callbacks wait for their reader; counts how often they are let go on."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+
+    def set(self) -> None:
+        self.opened += 1
+
+    async def wait(self) -> None:
+        """Nobody comes here."""
+
+
 class Answer:
     """What a callback awaits; without a loop, whoever drives it goes on once it is there."""
 

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.chat.person import Person, finish, line, person
+from tests.chat.person import Gate, Person, finish, line, person
 from wsserver.chat import envelope
+from wsserver.chat.events import Answer
 from wsserver.chat.history import ENTRY_OVERHEAD, Said
-from wsserver.chat.session import REMEMBERED_IDS
+from wsserver.chat.log import Cursor, Pool
+from wsserver.chat.session import _DETACHED_STEP, REMEMBERED_IDS, Session
+from wsserver.config import Config
 from wsserver.errors import ClientError
 
 
@@ -66,7 +69,239 @@ class TestNames:
         assert repr(turn) == f"<Turn 1 of {session.id} over>"
 
 
+class TestComingBack:
+    def test_with_the_token(self) -> None:
+        session = person().session
+        token = session.new_token()
+        assert session.admits(token, None)
+        assert session.admits(token, None)
+
+    @pytest.mark.parametrize("wrong", ["", "x", "{id}", "{id}.", "{id}.x", "{token} ", "{token}.", ".{secret}", "é"])
+    def test_with_another_one(self, wrong: str) -> None:
+        session = person().session
+        token = session.new_token()
+        tried = wrong.format(id=session.id, token=token, secret=token.split(".")[1])
+        assert not session.admits(tried, None)
+
+    def test_before_a_token_was_made(self) -> None:
+        session = person().session
+        assert not session.admits("", None)
+        assert not session.admits(session.id, None)
+
+    @pytest.mark.parametrize("owner, comer", [("ada", "bob"), ("ada", None), (None, "ada"), (None, ""), ("ada", "")])
+    def test_as_somebody_else(self, owner: str | None, comer: str | None) -> None:
+        session = person(user=owner).session
+        token = session.new_token()
+        assert session.admits(token, owner)
+        assert not session.admits(token, comer)
+
+    def test_to_what_is_still_held(self) -> None:
+        somebody = person(max_log_size=0)
+        session = somebody.session
+        assert session.holds_after(0, 1) and not session.holds_after(1, 1)
+        for number in range(3):
+            session.publish("news", {"n": number})
+        assert [session.holds_after(seq, 1) for seq in (-1, 0, 2, 3, 4)] == [False, True, True, True, False]
+        somebody.cursor.read(1)
+        session.was_read(somebody.cursor)
+        assert [session.holds_after(seq, 1) for seq in (0, 1, 3)] == [False, True, True]
+
+    @pytest.mark.parametrize("epoch", [0, 2, 10**18])
+    def test_from_another_epoch(self, epoch: int) -> None:
+        assert not person().session.holds_after(0, epoch)
+
+    def test_a_second_reader_takes_over(self) -> None:
+        somebody = person()
+        session = somebody.session
+        session.publish("news", {"n": 1})
+        session.publish("news", {"n": 2})
+        assert somebody.shown == ["1 - news n=1", "2 - news n=2"]
+        session.was_read(somebody.cursor)
+        other = Person(session)
+        other.cursor = Cursor(session.log, 1)
+        session.attach(other, other.cursor)
+        assert (session.read, other.shown) == (1, ["2 - news n=2"])
+        session.publish("news", {"n": 3})
+        assert (somebody.woken, other.woken) == (2, 1)
+
+
+def reading(**settings: Any) -> tuple[Person, Session]:
+    """Somebody whose reader keeps its session informed."""
+    somebody = person(**settings)
+    somebody.session.attach(somebody, somebody.cursor)
+    return somebody, somebody.session
+
+
+def publish(session: Session, size: int) -> None:
+    session.publish("news", {"x": "x" * size})
+
+
+def waiting(session: Session) -> Gate:
+    """A callback that waits for the reader."""
+    gate = session.gate = Gate()
+    return gate
+
+
+class TestPace:
+    def test_a_callback_waits_above_the_soft_limit(self) -> None:
+        somebody, session = reading(soft_limit=1000)
+        publish(session, 1000 - len(envelope.encode_event("news", {"x": ""}, session.id, None, 1)))
+        assert (session.log.written, session.must_wait) == (1000, False)
+        publish(session, 0)
+        assert session.must_wait
+
+    def test_and_goes_on_when_its_reader_has_caught_up(self) -> None:
+        somebody, session = reading(soft_limit=1000)
+        for _ in range(3):
+            publish(session, 900)
+        gate = waiting(session)
+        somebody.cursor.read(1)
+        session.was_read(somebody.cursor)
+        assert (gate.opened, session.gate, session.must_wait) == (0, gate, True)
+        somebody.cursor.read(1)
+        session.was_read(somebody.cursor)
+        assert (gate.opened, session.gate, session.must_wait) == (1, None, False)
+        somebody.cursor.read(1)
+        session.was_read(somebody.cursor)
+        assert gate.opened == 1
+
+    def test_what_is_read_goes_only_above_the_limit(self) -> None:
+        somebody, session = reading(max_log_size=5000)
+        for _ in range(3):
+            publish(session, 1000)
+        somebody.events()
+        session.was_read(somebody.cursor)
+        assert session.log.start == 0
+        for _ in range(3):
+            publish(session, 1000)
+        session.was_read(somebody.cursor)
+        assert session.log.start == 3
+        assert session.log.size <= 5000
+
+    def test_who_waits_looks_again_when_the_reader_is_lost(self) -> None:
+        somebody, session = reading(soft_limit=1000)
+        publish(session, 2000)
+        gate = waiting(session)
+        session.detach()
+        assert (session.reader, session.gate, gate.opened, session.must_wait) == (None, None, 1, False)
+
+    def test_nobody_waits_nobody_is_let_go(self) -> None:
+        _, session = reading()
+        session.detach()
+        session.open_gate()
+        assert session.gate is None
+
+    def test_unread_a_callback_runs_until_the_log_is_full(self) -> None:
+        somebody, session = reading(soft_limit=1000, max_log_size=50_000)
+        session.detach()
+        while not session.must_wait:
+            publish(session, 500)
+        assert session.log.start == 0
+        assert 50_000 < session.log.size < 50_000 + 2 * _DETACHED_STEP
+
+    def test_what_was_read_makes_room(self) -> None:
+        somebody, session = reading(soft_limit=1000, max_log_size=50_000)
+        for _ in range(40):
+            publish(session, 1000)
+        somebody.events()
+        session.was_read(somebody.cursor)
+        session.detach()
+        while not session.must_wait:
+            publish(session, 500)
+        assert session.log.start == session.read == 40
+        assert session.holds_after(session.read, 1)
+
+    def test_a_log_that_is_just_full_still_gives_up_what_was_read(self) -> None:
+        _, like_it = reading()
+        publish(like_it, 2000)
+        somebody, session = reading(soft_limit=1000, max_log_size=like_it.log.size)
+        publish(session, 2000)
+        session.read = 1
+        session.detach()
+        assert session.log.size == session.log.limit
+        assert not session.must_wait
+
+    def test_without_a_log_it_waits_for_a_reader(self) -> None:
+        somebody, session = reading(soft_limit=1000, max_log_size=0)
+        publish(session, 2000)
+        session.detach()
+        assert session.must_wait
+        session.attach(somebody, somebody.cursor)
+        somebody.events()
+        session.was_read(somebody.cursor)
+        assert not session.must_wait
+
+    def test_a_new_reader_is_measured_by_its_own_place(self) -> None:
+        somebody, session = reading(soft_limit=1000)
+        session.detach()
+        for _ in range(5):
+            publish(session, 1000)
+        assert not session.must_wait
+        session.attach(somebody, somebody.cursor)
+        assert session.must_wait
+        session.attach(somebody, Cursor(session.log))
+        assert not session.must_wait
+
+
+class TestPool:
+    def counted(self, pool: Pool, **settings: Any) -> Session:
+        return Person(Session(Config(**settings), None, pool)).session
+
+    def test_all_sessions_share_it(self) -> None:
+        pool = Pool()
+        one, other = self.counted(pool), self.counted(pool)
+        publish(one, 10)
+        publish(other, 1000)
+        one.history.add(Said(1, "user", b'"x"', "completed"))
+        assert pool.used == one.log.size + other.log.size + ENTRY_OVERHEAD + 3
+        one.leave_pool()
+        assert pool.used == other.log.size
+        other.leave_pool()
+        assert pool.used == 0
+
+    def test_what_comes_after_the_end_is_not_counted(self) -> None:
+        pool = Pool()
+        session = self.counted(pool)
+        publish(session, 10)
+        session.leave_pool()
+        session.leave_pool()
+        publish(session, 1000)
+        session.log.drop()
+        session.history.add(Said(1, "user", b'"x"', "completed"))
+        assert (pool.used, session.log.head) == (0, 2)
+
+    def test_a_turn_that_is_under_way_at_the_end(self) -> None:
+        pool = Pool()
+        session = self.counted(pool)
+        turn = Person(session).asks("hello")
+        turn.publish("Hi")
+        turn.complete("stopped")
+        session.leave_pool()
+        turn.session.history = [{"role": "user", "content": "late"}]
+        assert pool.used == 0
+
+
+class TestAnswers:
+    def test_without_a_turn(self) -> None:
+        with pytest.raises(ClientError, match="this question is not open") as caught:
+            person().session.answer(Answer("c_1", True, "a1"))
+        assert (caught.value.code, caught.value.ref) == ("not_active", "a1")
+
+
 class TestTurns:
+    def test_are_busy_from_the_message_to_the_end_of_the_callback(self) -> None:
+        somebody = person()
+        session = somebody.session
+        assert not session.busy
+        somebody.says("a")
+        assert session.busy
+        turn = session.next_turn()
+        assert turn is not None and session.busy
+        turn.complete("completed")
+        assert session.busy and not session.active
+        finish(session)
+        assert not session.busy
+
     def test_are_numbered_when_they_are_taken(self) -> None:
         somebody = person()
         assert [turn and turn.id for turn in map(somebody.says, "abc")] == [1, 2, 3]

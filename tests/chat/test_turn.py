@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.chat.person import GivenUp, Person, SlowReader, line, person, run
+from tests.chat.person import Gate, GivenUp, Person, SlowReader, line, person, run
 from wsserver.chat.events import Answer, Custom, Reset, Source, Status, Token, Tool
 from wsserver.errors import ClientError
 
@@ -244,15 +244,6 @@ class TestReset:
 
 
 def test_its_end_lets_go_who_waits_for_the_reader(somebody: Person, turn: Turn) -> None:
-    class Gate:
-        opened = 0
-
-        def set(self) -> None:
-            self.opened += 1
-
-        async def wait(self) -> None:
-            """Nobody comes here."""
-
     gate = somebody.session.gate = Gate()
     turn.complete("stopped")
     assert gate.opened == 1

@@ -178,7 +178,8 @@ class Session:
         log = self.log
         if log.written > log.brake and self.reader is None:
             log.trim(self.read)
-            if log.size < log.limit:
+            # Only what is above its limit was trimmed; a limit of 0 leaves no room.
+            if log.limit and log.size <= log.limit:
                 log.brake = log.written + _DETACHED_STEP
         return log.written > log.brake
 
