@@ -10,7 +10,7 @@ import pytest
 
 from tests.chat.person import EVERYTHING, finish, line, person
 from wsserver.chat.envelope import encode_event, encode_value, token_template
-from wsserver.chat.log import BLOCK_OVERHEAD, MERGE_ABOVE, Cursor, Log
+from wsserver.chat.log import BLOCK_OVERHEAD, MERGE_ABOVE, Cursor, Log, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -105,6 +105,30 @@ class TestCursor:
         assert (cursor.seq, cursor.position, cursor.behind) == (2, log.written, 0)
         say(log, "after")
         assert lines(cursor.read(EVERYTHING)) == ["3 1 token value=after"]
+
+    @pytest.mark.parametrize("sealed", [True, False])
+    def test_begins_at_any_place_that_is_held(self, sealed: bool) -> None:
+        log, all_along = log_of(note, lambda log: say(log, "a", "b" * 300, "c"), note, lambda log: say(log, *"def"))
+        if sealed:
+            log.seal()
+        for seq in range(log.head + 1):
+            cursor = Cursor(log, seq)
+            assert (cursor.seq, cursor.position) == (seq, all_along.position)
+            assert [text.split()[0] for text in lines(cursor.read(EVERYTHING))] == list(
+                map(str, range(seq + 1, log.head + 1))
+            )
+            assert cursor.position == log.written
+            all_along.read(1)
+
+    def test_begins_where_older_events_are_gone(self) -> None:
+        log, all_along = log_of(note, lambda log: say(log, *"abc"), note, limit=0)
+        all_along.read(1)
+        all_along.read(1)
+        log.trim(1)
+        cursor = Cursor(log, 2)
+        assert (log.start, cursor.position) == (1, all_along.position)
+        assert lines(cursor.read(1)) == ["3 1 token value=b"]
+        assert lines(Cursor(log, 1).read(EVERYTHING))[0] == "2 1 token value=a"
 
     def test_reads_each_token_as_it_comes(self) -> None:
         log, cursor = log_of()
@@ -248,6 +272,31 @@ class TestTrimming:
         log.trim(log.head)
         assert log.start == log.head == 4
 
+    def test_to_another_limit(self) -> None:
+        log, _ = log_of(note, note, note)
+        log.trim(log.head, 2 * BLOCK_OVERHEAD + 200)
+        assert (log.start, log.limit) == (1, 2**20)
+        log.trim(2, 0)
+        assert log.start == 2
+
+    def test_dropping_takes_what_nobody_read_too(self) -> None:
+        log, _ = log_of(note, lambda log: say(log, *"abc"), note, lambda log: say(log, *"de"))
+        log.drop()
+        # The run that still grows stays: it is not counted before it is sealed.
+        assert (log.start, log.head, log.size) == (5, 7, 0)
+        assert lines(Cursor(log, 5).read(EVERYTHING)) == ["6 1 token value=d", "7 1 token value=e"]
+        say(log, "f")
+        log.seal()
+        log.drop()
+        assert (log.start, log.head, log.size) == (8, 8, 0)
+        log.drop()
+        assert Cursor(log, 8).read(EVERYTHING) == []
+
+    def test_dropping_nothing(self) -> None:
+        log, _ = log_of()
+        log.drop()
+        assert (log.start, log.head) == (0, 0)
+
     def test_an_emptied_log_goes_on(self) -> None:
         log, cursor = log_of(note, note, limit=0)
         cursor.read(EVERYTHING)
@@ -256,6 +305,66 @@ class TestTrimming:
         note(log)
         say(log, "a")
         assert lines(cursor.read(EVERYTHING)) == ["3 1 note", "4 1 token value=a"]
+
+
+class TestPool:
+    def test_counts_what_all_hold(self) -> None:
+        pool = Pool()
+        logs = [Log(2**20, pool), Log(2**20, pool)]
+        for log in logs:
+            note(log)
+            say(log, *"abc")
+            log.seal()
+        assert pool.used == sum(log.size for log in logs) > 4 * BLOCK_OVERHEAD
+        logs[0].drop()
+        assert pool.used == logs[1].size
+
+    def test_a_log_has_one_of_its_own(self) -> None:
+        one, other = Log(0), Log(0)
+        note(one)
+        assert (one.pool.used, other.pool.used) == (one.size, 0)
+
+    def test_says_once_that_it_is_over_its_limit(self) -> None:
+        calls: list[int] = []
+        pool = Pool(100, lambda: calls.append(pool.used))
+        pool.add(100)
+        assert calls == []
+        pool.add(1)
+        pool.add(50)
+        assert calls == [101]
+
+    def test_and_again_only_once_it_was_relieved(self) -> None:
+        calls: list[int] = []
+        pool = Pool(100, lambda: calls.append(pool.used))
+        pool.add(150)
+        pool.add(-100)
+        pool.add(60)
+        assert calls == [150]
+        pool.relieved()
+        pool.add(-60)
+        assert calls == [150]
+        pool.add(70)
+        assert calls == [150, 120]
+
+    def test_relieved_in_vain_it_says_so_with_the_next_change(self) -> None:
+        calls: list[int] = []
+        pool = Pool(100, lambda: calls.append(pool.used))
+        pool.add(150)
+        pool.relieved()
+        assert calls == [150]
+        pool.add(1)
+        assert calls == [150, 151]
+
+    def test_room_may_be_made_at_once(self) -> None:
+        # Whoever is called may do no more than note it; but were it to free memory, nothing would be counted twice.
+        pool = Pool(100, lambda: pool.add(-60))
+        pool.add(120)
+        assert pool.used == 60
+
+    def test_with_nobody_to_tell(self) -> None:
+        pool = Pool(100)
+        pool.add(200)
+        assert pool.used == 200
 
 
 class TestMemory:

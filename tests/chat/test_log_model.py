@@ -1,4 +1,4 @@
-"""The log against a model that is a plain list: whatever is appended, read, sealed and trimmed in whatever order."""
+"""The log against a model that is a plain list: whatever is appended, read, sealed, trimmed, dropped in any order."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.chat.person import EVERYTHING
-from wsserver.chat.envelope import encode_event, encode_value, token_template
-from wsserver.chat.log import MERGE_ABOVE, Cursor, Log
+from wsserver.chat.envelope import encode_event, encode_kept, encode_value, token_template
+from wsserver.chat.history import ENTRY_OVERHEAD, History, Said
+from wsserver.chat.log import MERGE_ABOVE, Cursor, Log, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,11 @@ class Entry(NamedTuple):
 class LogMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.log = Log(20_000)
+        self.pool = Pool()
+        # Others fill the same pool.
+        self.other = Log(5_000, self.pool)
+        self.history = History(50_000, self.pool)
+        self.log = Log(20_000, self.pool)
         self.entries: list[Entry] = []
         self.readers = [Cursor(self.log), Cursor(self.log)]
 
@@ -61,6 +66,38 @@ class LogMachine(RuleBasedStateMachine):
         if read == self.log.head:
             assert self.log.size <= self.log.limit
 
+    @rule(limit=st.sampled_from([0, 1, 1000, 30_000, 10**9]))
+    def trim_to_another_limit(self, limit: int) -> None:
+        read, before = min(reader.seq for reader in self.readers), self.log.start
+        self.log.trim(read, limit)
+        assert read >= self.log.start >= before
+        if read == self.log.head:
+            assert self.log.size <= limit
+
+    @rule()
+    def drop(self) -> None:
+        """Where memory is short and nobody reads; who comes back begins at what is left."""
+        self.log.drop()
+        assert self.log.size == 0
+        assert self.log.start == (self.log.run.first - 1 if self.log.run else self.log.head)
+        for number, reader in enumerate(self.readers):
+            if reader.seq < self.log.start:
+                self.readers[number] = Cursor(self.log, self.log.start)
+
+    @rule(number=st.sampled_from([0, 1]), data=st.data())
+    def come_back(self, number: int, data: st.DataObject) -> None:
+        """Somebody goes on reading at any place that is still held."""
+        self.readers[number] = Cursor(self.log, data.draw(st.integers(self.log.start, self.log.head)))
+
+    @rule(size=st.integers(0, 3000), drop=st.booleans())
+    def others_go_on(self, size: int, drop: bool) -> None:
+        self.other.append(encode_event("note", {"x": "x" * size}, "s_y", 1, self.other.head + 1))
+        self.other.append_token(TEMPLATES[1], b"x" * size)
+        self.history.add(Said(1, "user", encode_kept("x" * size), "completed"))
+        if drop:
+            self.other.drop()
+            self.history.replace([])
+
     @rule(number=st.sampled_from([0, 1]), limit=st.integers(0, 500) | st.integers(500, 200_000))
     def read(self, number: int, limit: int) -> None:
         reader = self.readers[number]
@@ -77,9 +114,8 @@ class LogMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def replay(self, data: st.DataObject) -> None:
         """Somebody comes back to any place that is still held."""
-        cursor = Cursor(self.log)
-        cursor.seq = data.draw(st.integers(self.log.start, self.log.head))
-        cursor.position = sum(entry.cost for entry in self.entries[: cursor.seq])
+        cursor = Cursor(self.log, data.draw(st.integers(self.log.start, self.log.head)))
+        assert cursor.position == sum(entry.cost for entry in self.entries[: cursor.seq])
         first, behind = cursor.seq, cursor.behind
         check(cursor.read(EVERYTHING), self.entries[first:], first + 1, may_merge=behind > MERGE_ABOVE)
         assert (cursor.seq, cursor.position) == (self.log.head, self.log.written)
@@ -90,6 +126,11 @@ class LogMachine(RuleBasedStateMachine):
         for reader in self.readers:
             assert reader.position == sum(entry.cost for entry in self.entries[: reader.seq])
         assert self.log.written == sum(entry.cost for entry in self.entries)
+
+    @invariant()
+    def the_pool_counts_what_all_logs_and_histories_hold(self) -> None:
+        said = sum(len(encode_kept(item["content"])) + ENTRY_OVERHEAD for item in self.history.view())
+        assert self.pool.used == self.log.size + self.other.size + said
 
     @invariant()
     def nothing_unread_is_gone(self) -> None:
