@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import HandshakeError
 from ..wire import handshake
 
 if TYPE_CHECKING:
@@ -27,13 +26,11 @@ def health(path: str, *, ready: bool) -> tuple[int, str] | None:
 
 
 def answer(request: Request, *, ready: bool) -> bytes:
-    """The whole answer to a request for something else than the WebSocket. Raises `HandshakeError` 404 or 405."""
-    found = health(request.path, ready=ready)
-    if found is None:
-        raise HandshakeError(404, "nothing is served at this path")
-    if request.method not in ("GET", "HEAD"):
-        raise HandshakeError(405, "only GET and HEAD are served here", [("Allow", "GET, HEAD")])
-    status, text = found
-    return handshake.respond(
-        status, f"{text}\n".encode(), [("Cache-Control", "no-store")], head_only=request.method == "HEAD"
-    )
+    """The whole answer to a request for something else than the WebSocket."""
+    headers = [("Cache-Control", "no-store")]
+    status, text = health(request.path, ready=ready) or (404, "nothing is served at this path")
+    if status != 404 and request.method not in ("GET", "HEAD"):
+        status, text = 405, "only GET and HEAD are served here"
+        headers.append(("Allow", "GET, HEAD"))
+    # An answer to HEAD has no body, whatever it says (RFC 9110, section 9.3.2).
+    return handshake.respond(status, f"{text}\n".encode(), headers, head_only=request.method == "HEAD")
