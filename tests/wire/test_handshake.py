@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from tests.wire.masked import cut, examples, masked, octets, ways
 from wsserver.errors import HandshakeError
-from wsserver.wire.handshake import Request, RequestReader, Upgrade, accept, parse_upgrade, refuse
+from wsserver.wire.handshake import (
+    Request,
+    RequestReader,
+    Upgrade,
+    accept,
+    accept_and_close,
+    parse_upgrade,
+    refuse,
+    respond,
+)
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # of section 1.3
 SAMPLE = {
@@ -288,6 +297,60 @@ class TestSendingTheServersOpeningHandshake:  # RFC 6455, section 4.2.2
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 408, 426, 429, 431, 500, 503])
     def test_every_status_has_its_line(self, status: int) -> None:
         assert refuse(HandshakeError(status, "no")).startswith(b"HTTP/1.1 %d " % status)
+
+    def test_a_status_that_nobody_knows_has_an_empty_phrase(self) -> None:  # RFC 9112, section 4
+        assert refuse(HandshakeError(499, "no")).startswith(b"HTTP/1.1 499 \r\n")
+
+    def test_what_an_application_says_becomes_no_header(self) -> None:
+        answer = refuse(
+            HandshakeError(403, "a\r\nX: 1", [("Location", "/x\r\nSet-Cookie: a=b\r\n\r\n<p>"), ("X\n", "\0")])
+        )
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert [line.split(b":")[0] for line in head.split(b"\r\n")[1:]] == [
+            b"Content-Type",
+            b"Content-Length",
+            b"Connection",
+            b"Location",
+            b"X ",
+        ]
+        assert b"\0" not in head
+        assert body == b"a\r\nX: 1\n"
+
+    def test_what_cannot_be_written_is_said_as_far_as_it_can(self) -> None:
+        answer = refuse(HandshakeError(403, "half \ud83d", [("X-Name", "界")]))
+        assert answer.endswith(b"\r\nX-Name: ?\r\n\r\nhalf ?\n")
+        assert b"\r\nContent-Length: 7\r\n" in answer
+
+
+class TestOtherAnswers:
+    def test_of_any_kind(self) -> None:
+        assert respond(200, b"<p>", [("content-type", "text/html"), ("Cache-Control", "no-store")]) == (
+            b"HTTP/1.1 200 OK\r\n"
+            b"Content-Length: 3\r\n"
+            b"Connection: close\r\n"
+            b"content-type: text/html\r\n"
+            b"Cache-Control: no-store\r\n"
+            b"\r\n"
+            b"<p>"
+        )
+
+    def test_to_head(self) -> None:  # RFC 9110, section 9.3.2
+        whole, head = respond(200, b"alive\n"), respond(200, b"alive\n", head_only=True)
+        assert whole == head + b"alive\n"
+        assert head.endswith(b"\r\n\r\n")
+
+    def test_opened_and_closed_at_once(self) -> None:
+        upgrade = Upgrade(KEY, ["wsserver.v1", "bearer.x"], ["permessage-deflate"])
+        answer = accept_and_close(upgrade, 4501, "no or invalid token")
+        assert answer == accept(upgrade) + b"\x88\x15\x11\x95no or invalid token"
+        assert b"Sec-WebSocket-Extensions" not in answer
+
+    @pytest.mark.parametrize("reason, told", [("界" * 100, "界" * 41), ("half \ud83d", "half ?")])
+    def test_whatever_the_reason(self, reason: str, told: str) -> None:
+        upgrade = Upgrade(KEY, ["wsserver.v1"], [])
+        said = told.encode()
+        frame = accept_and_close(upgrade, 4503, reason).removeprefix(accept(upgrade))
+        assert frame == bytes((0x88, len(said) + 2)) + (4503).to_bytes(2, "big") + said
 
 
 _ruins = st.sampled_from([b"\r\n", b"\n", b"\0", b":", b" ", b",", b"\xff", b"\xe9", b"HTTP/9.9", b"[", b"%"])

@@ -52,7 +52,7 @@ def encode_close(code: int, reason: str = "") -> bytes:
     """
     if not may_travel(code):
         return b""
-    text = reason.encode()[:123].decode(errors="ignore").encode()
+    text = reason.encode(errors="replace")[:123].decode(errors="ignore").encode()
     return code.to_bytes(2, "big") + text
 
 

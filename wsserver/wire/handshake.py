@@ -30,6 +30,10 @@ _CREDENTIALS = ("bearer.", "bearer64.", "resume.")
 _MAX_HEADER_SIZE = 2**14
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _VERSION = "13"
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+
+#: What ends a header field, or a text for some who read it (RFC 9110, section 5.5).
+_NO_BREAKS = dict.fromkeys(map(ord, "\r\n\0"), " ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +179,7 @@ def accept(upgrade: Upgrade, extensions: str | None = None) -> bytes:
 
 def refuse(error: HandshakeError) -> bytes:
     """The answer that turns the client away, after which the connection is closed."""
-    return respond(error.status, f"{error.message}\n".encode(), error.headers)
+    return respond(error.status, f"{error.message}\n".encode(errors="replace"), error.headers)
 
 
 def accept_and_close(upgrade: Upgrade, code: int, reason: str) -> bytes:
@@ -183,18 +187,20 @@ def accept_and_close(upgrade: Upgrade, code: int, reason: str) -> bytes:
     return accept(upgrade) + encode(CLOSE, encode_close(code, reason))
 
 
-def respond(status: int, body: bytes, headers: Iterable[tuple[str, str]] = (), *, head_only: bool = False) -> bytes:
+def respond(status: int, body: bytes, headers: Sequence[tuple[str, str]] = (), *, head_only: bool = False) -> bytes:
     """An HTTP answer behind which the connection is closed; text unless `headers` say otherwise.
 
     `head_only` leaves the body out, for HEAD (RFC 9110, section 9.3.2).
     """
-    names = {name for name, _ in headers}
-    fields = [] if "Content-Type" in names else [("Content-Type", "text/plain; charset=utf-8")]
+    names = {name.lower() for name, _ in headers}
+    fields = [] if "content-type" in names else [("Content-Type", "text/plain; charset=utf-8")]
     fields.append(("Content-Length", str(len(body))))
-    fields.append(("Connection", "close, Upgrade" if "Upgrade" in names else "close"))
+    fields.append(("Connection", "close, Upgrade" if "upgrade" in names else "close"))
     return _head(status, (*fields, *headers)) + (b"" if head_only else body)
 
 
 def _head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers)]
-    return "\r\n".join((*lines, "\r\n")).encode("latin-1")
+    # An application refuses with what it likes: its text must not become a header, nor its status no answer at all.
+    phrase = _PHRASES.get(status, "")
+    lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}".translate(_NO_BREAKS) for name, value in headers)]
+    return "\r\n".join((*lines, "\r\n")).encode("latin-1", errors="replace")
