@@ -72,6 +72,12 @@ def test_an_event_of_ones_own_has_a_name_of_its_own(name: str) -> None:
         Custom(name)
 
 
+@pytest.mark.parametrize("name", [None, 5, b"x", ["x"], True])
+def test_and_the_name_is_text(name: Any) -> None:
+    with pytest.raises(ValueError, match="needs a name that the protocol does not use, not "):
+        Custom(name)
+
+
 def test_the_names_that_the_protocol_uses() -> None:
     server = "session ack start token tool source ask status reset complete error history replayed drain auth_expiring"
     client = "message stop answer history auth ping end"

@@ -135,7 +135,7 @@ class Custom:
     body: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.event or self.event in RESERVED:
+        if not (self.event and isinstance(self.event, str)) or self.event in RESERVED:
             raise ValueError(f"an event of your own needs a name that the protocol does not use, not {self.event!r}")
         _refuse_final(self.body)
 
