@@ -48,6 +48,26 @@ def test_client_error() -> None:
     assert (plain.retryable, plain.ref, str(plain)) == (False, None, "no")
 
 
+def test_what_a_client_is_told_of_its_error() -> None:
+    plain = errors.ClientError("bad_message", "no")
+    assert plain.data() == {"code": "bad_message", "message": "no", "retryable": False, "final": False}
+    error = errors.ClientError("rate_limited", "too fast", retryable=True, ref="", retry_after=1.23456)
+    assert error.data() == {
+        "code": "rate_limited",
+        "message": "too fast",
+        "retryable": True,
+        "final": False,
+        "ref": "",
+        "retry_after": 1.235,
+    }
+
+
+def test_session_not_found() -> None:
+    error = errors.SessionNotFound("s_x")
+    assert (error.session_id, str(error)) == ("s_x", "there is no session 's_x', or none any more")
+    assert isinstance(error, LookupError)
+
+
 @pytest.mark.parametrize("retryable", [True, False])
 def test_turn_error(retryable: bool) -> None:
     error = errors.TurnError("quota", "come back tomorrow", retryable)

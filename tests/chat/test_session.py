@@ -527,6 +527,14 @@ class TestHistory:
         ]
         assert somebody.session.history.view() == [{"role": "assistant", "content": text, "status": "completed"}]
 
+    def test_one_under_way_is_marked_too(self) -> None:
+        somebody = person(max_history=ENTRY_OVERHEAD + 2 + 10)
+        turn = somebody.asks("?")
+        turn.publish("x" * 10)
+        assert turn.shown() == {"turn": 1, "text": "x" * 10}
+        turn.publish("y")
+        assert turn.shown() == {"turn": 1, "text": "x" * 10, "truncated": True}
+
     def test_one_that_just_fits_is_not_marked(self) -> None:
         somebody = person(max_history=ENTRY_OVERHEAD + 2 + 1500)
         answer(somebody, "?", "x" * 1500)
