@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from wsserver.config import Config
 from wsserver.errors import HandshakeError
-from wsserver.guard.seats import Seat, Seats
+from wsserver.guard.seats import Owner, Seat, Seats
 
 
 def seats_of(**limits: Any) -> Seats:
@@ -161,6 +161,26 @@ class TestAdmission:
         seat.admit("a", 0.0)
         seat.admit_user("ada")
         assert held(seats) == (0, 0, 0, 0)
+
+
+class TestOwner:
+    def test_is_the_user_or_else_the_address(self) -> None:
+        seats = seats_of()
+        assert admitted(seats, "a", "ada").owner == Owner("user", "ada")
+        assert admitted(seats, None, "ada").owner == Owner("user", "ada")
+        assert admitted(seats, "a").owner == Owner("address", "a")
+        assert admitted(seats, None).owner is None
+
+    def test_a_user_who_is_called_like_an_address_is_another_one(self) -> None:
+        seats = seats_of()
+        assert admitted(seats, "a", "a").owner != admitted(seats, "a").owner
+
+    def test_nobody_answers_for_a_socket_that_is_not_inside(self) -> None:
+        seat = seated(seats_of())
+        assert seat.owner is None
+        seat.admit("a", 0.0)
+        seat.vacate()
+        assert seat.owner is None
 
 
 ADDRESSES = st.sampled_from(["a", "b", None])
