@@ -325,6 +325,7 @@ class TestAsking:
         assert turn.shown() == {"turn": 1, "text": ""}
         assert result(asking) == 1
         assert turn.shown() == {"turn": 1, "text": ""}
+        assert not turn._questions
 
     def test_the_end_of_the_turn_ends_the_wait(self, somebody: Person, turn: Turn) -> None:
         asking = asks(turn, "?")
