@@ -1,0 +1,183 @@
+"""The examples do what they say."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import asynccontextmanager, closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+import uvicorn
+import websockets
+
+from examples import ask, conversations, echo, fastapi_app
+from tests.clock import run_virtually
+from tests.peer import Peer, Refused, request, text_of
+from wsserver import Config, Server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_it_is_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 50
+
+
+def test_echo() -> None:
+    async def main() -> None:
+        async with Server(echo.generate, Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
+            await peer.ask("hello")
+            assert text_of(await peer.turn()) == "You said hello"
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize(
+    ("value", "end"), [(True, "I have complained, and shall tell you what they say."), (False, "Then let us wait")]
+)
+def test_ask(value: bool, end: str) -> None:
+    async def main() -> None:
+        async with Server(ask.generate, Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
+            await peer.ask("Where is my order?")
+            events = [await peer.event("start"), await peer.event("tool"), await peer.event("tool")]
+            assert [event["data"]["status"] for event in events[1:]] == ["started", "finished"]
+            assert (await peer.event("token"))["data"]["value"] == "Your order left us 9 days ago, it is late. "
+            question = (await peer.event("ask"))["data"]
+            assert (question["message"], question["schema"]) == (
+                "Shall I complain to the carrier?",
+                {"type": "boolean"},
+            )
+            await peer.send({"event": "answer", "data": {"call_id": question["call_id"], "value": value}})
+            events = await peer.turn()
+            assert text_of(events).startswith(end)
+            assert events[-1]["data"]["status"] == "completed"
+
+    run_virtually(main())
+
+
+async def until(peer: Peer, name: str) -> dict[str, Any]:
+    while (event := await peer.event())["event"] != name:
+        pass
+    return event
+
+
+def test_embed() -> None:
+    async def main(url: str, process: subprocess.Popen[str]) -> None:
+        async with Peer.connect(url) as peer, Peer.connect(url) as other:
+            for one in (peer, other, peer, other):
+                assert re.fullmatch(r"\d\d:\d\d:\d\d", (await one.event("time"))["data"]["now"])
+            await peer.ask("one two three four")
+            await until(peer, "start")
+            process.send_signal(signal.SIGTERM)
+            assert (await until(other, "drain"))["data"]["reconnect_in"] >= 0
+            assert await other.closed() == (1012, "the server is shutting down")
+            # Who has asked is answered to the end.
+            events = await peer.turn()
+            assert "drain" in [event["event"] for event in events]
+            assert text_of(events) == "one two three four "
+            assert events[-1]["data"]["status"] == "completed"
+            assert await peer.closed() == (1012, "the server is shutting down")
+
+    embed = Path(__file__).parents[1] / "examples" / "embed.py"
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", str(embed), "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().removeprefix("Listening on ").strip()
+            asyncio.run(asyncio.wait_for(main(url, process), 30))
+            _, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_fastapi(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastapi_app, "Config", partial(Config, port=0))
+
+    async def main() -> None:
+        web = uvicorn.Server(uvicorn.Config(fastapi_app.app, port=0, ws="none", log_level="warning"))
+        serving = asyncio.create_task(web.serve())
+        while not web.started:
+            await asyncio.sleep(0.01)
+            assert not serving.done()
+        [url] = fastapi_app.app.state.chat.urls
+        root = f"http://127.0.0.1:{web.servers[0].sockets[0].getsockname()[1]}"
+        async with aiohttp.ClientSession() as http, websockets.connect(url) as connection:
+            session = json.loads(await connection.recv())["session_id"]
+            async with http.post(f"{root}/push/{session}", json={"text": "Your parcel has arrived"}) as response:
+                assert response.status == 204
+            event = json.loads(await connection.recv())
+            assert (event["event"], event["data"]) == ("notice", {"text": "Your parcel has arrived"})
+            async with http.post(f"{root}/push/s_unknown", json={"text": "hello"}) as response:
+                assert response.status == 404
+            await connection.send(json.dumps({"content": "hello"}))
+            events = [json.loads(await connection.recv()) for _ in range(3)]
+            assert text_of(events) == "You said hello"
+            web.should_exit = True
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                while True:
+                    await connection.recv()
+            assert closed.value.rcvd is not None and closed.value.rcvd.code == 1012
+        await serving
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+@asynccontextmanager
+async def conversation(url: str, name: str) -> AsyncIterator[Peer]:
+    async with Peer.socket(url) as peer:
+        await peer.write(request(f"/ws/chat?conversation={name}"))
+        await peer.read_head()
+        peer.session = await peer.event("session")
+        yield peer
+
+
+def test_conversations(tmp_path: Path) -> None:
+    database = str(tmp_path / "conversations.sqlite")
+
+    def stored() -> list[Any]:
+        with closing(sqlite3.connect(database)) as connection:
+            [[history]] = connection.execute("SELECT history FROM conversations").fetchall()
+        return [said["content"] for said in json.loads(history)]
+
+    async def say(peer: Peer, content: str) -> str:
+        await peer.ask(content)
+        return text_of(await peer.turn())
+
+    async def main() -> None:
+        async with conversations.Conversations(database, Config(port=0)).server as server:
+            with pytest.raises(Refused, match="403"):
+                async with conversation(server.urls[0], "yours"):
+                    pass
+            async with conversation(server.urls[0], "trip") as peer:
+                assert await say(peer, "Rome") == "You said Rome, and before that []."
+                # The page is loaded again, by somebody who has no resume token.
+                async with conversation(server.urls[0], "trip") as newer:
+                    assert await peer.closed() == (4506, "opened elsewhere")
+                    assert await say(newer, "Pisa") == "You said Pisa, and before that ['Rome']."
+                    await newer.send({"event": "end"})
+                    assert (await newer.closed())[0] == 1000
+        # Leaving the server waits for on_close.
+        assert stored()[::2] == ["Rome", "Pisa"]
+        async with conversations.Conversations(database, Config(port=0)).server as server:
+            async with conversation(server.urls[0], "trip") as peer:
+                assert await say(peer, "Bari") == "You said Bari, and before that ['Rome', 'Pisa']."
+        assert stored()[::2] == ["Rome", "Pisa", "Bari"]
+
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE conversations (name TEXT PRIMARY KEY, history TEXT NOT NULL)")
+        connection.execute("INSERT INTO conversations VALUES ('trip', '[]')")
+    asyncio.run(asyncio.wait_for(main(), 30))
