@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.clock import run_virtually
-from tests.peer import Peer, text_of
+from tests.peer import Peer, Refused, request, text_of
 from wsserver import Config, Server
 from wsserver.chat import envelope
 from wsserver.chat.events import RESERVED
 from wsserver.config import flag
+from wsserver.net import admission, turns
+from wsserver.net.admin import Admin
+from wsserver.wire.close import CloseCode
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def block(name: str) -> str:
@@ -30,7 +38,7 @@ def block(name: str) -> str:
 
 def rows(heading: str) -> list[str]:
     """The first cells of the table with this heading, without their quotes."""
-    table = README.split(f"| {heading} |", 1)[1].split("\n\n", 1)[0]
+    table = README.split(f"\n| {heading} |", 1)[1].split("\n\n", 1)[0]
     return [line.split("|")[1].strip().strip("`") for line in table.splitlines()[2:]]
 
 
@@ -62,6 +70,61 @@ def test_the_embedding_runs() -> None:
     assert run.stderr == ""
 
 
+def test_the_hooks_and_the_news() -> None:
+    async def main() -> None:
+        namespace: dict[str, Any] = {}
+        exec(block("test: hooks"), namespace)
+        loop = asyncio.get_running_loop()
+        address: asyncio.Future[str] = loop.create_future()
+        namespace["print"] = address.set_result
+        serving = asyncio.create_task(namespace["main"](Config(port=0)))
+        url = await address
+        for headers, status in [((), 401), (("Authorization: Bearer 5ecret",), 403)]:
+            with pytest.raises(Refused, match=str(status)):
+                async with Peer.connect(url, *headers):
+                    pass
+        async with Peer.connect(url, "Authorization: Bearer s3cret") as peer:
+            await peer.ask("I like tea.")
+            assert text_of(await peer.turn()) == "ada has said 2 things"
+            namespace["news"].put_nowait("tea is ready")
+            assert (await peer.event("news"))["data"] == {"text": "tea is ready"}
+            namespace["news"].put_nowait("closing time")
+            await peer.event("drain")
+            assert (await peer.closed())[0] == 1012
+        await serving
+        assert [said["content"] for said in namespace["kept"]["ada"]][:2] == ["My name is Ada.", "I like tea."]
+        assert not namespace["sessions"]
+
+    run_virtually(main())
+
+
+def test_a_client_comes_back_as_shown() -> None:
+    """The transcript of a resume: the same events, but for the name of the session and what is left out."""
+    transcript = README.split("beside `wsserver.v1`:\n\n```\n", 1)[1].split("  …\n", 1)[0].splitlines()
+    namespace: dict[str, Any] = {}
+    exec(block("test: callback"), namespace)
+
+    async def main() -> None:
+        async with Server(namespace["generate"], Config(port=0)) as server:
+            async with Peer.connect(server.urls[0]) as peer:
+                token, name = peer.session["data"]["resume_token"], peer.session["session_id"]
+                await peer.ask("where is my parcel")
+                while (await peer.event()).get("seq") != 7:
+                    pass
+            await asyncio.sleep(0.25)
+            resume = f"Sec-WebSocket-Protocol: wsserver.v1, resume.{token}.1.7"
+            async with Peer.connect(server.urls[0], resume) as peer:
+                shown = [json.loads(line[2:].replace(",…", "").replace("s_9g0vkF…", name)) for line in transcript]
+                assert peer.session["data"].items() >= shown[0]["data"].items()
+                assert [await peer.event() for _ in shown[1:]] == shown[1:]
+            async with Peer.socket(server.urls[0]) as peer:
+                await peer.write(request(f"/ws/chat?resume={token}&last_seq=7&epoch=1"))
+                await peer.read_head()
+                assert (await peer.event("session"))["data"]["recovered"]
+
+    run_virtually(main())
+
+
 def test_the_client_talks(capsys: pytest.CaptureFixture[str]) -> None:
     async def generate(turn: Any) -> Any:
         yield f"{turn.content} "
@@ -85,7 +148,7 @@ def test_the_flags_are_those_of_config() -> None:
     for line in table:
         _, name, default, text, zero, _ = (cell.strip() for cell in line.split("|"))
         setting = settings[name.strip("`")]
-        shown = "off" if setting.default is False else str(setting.default) or "none"
+        shown = "off" if setting.default is False else setting.metadata["shown"]
         assert (default, zero) == (shown, setting.metadata["zero"] or "")
         assert text.startswith(setting.metadata["help"])
         assert all(f"`{choice}`" in text for choice in setting.metadata["choices"])
@@ -97,13 +160,52 @@ def test_the_events_are_those_of_the_code() -> None:
     assert set(client) == set(envelope._CLIENT_EVENTS)
 
 
+def test_the_error_codes_are_those_of_the_code() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "wsserver").rglob("*.py"))
+    raised = set(re.findall(r'(?:ClientError|turn\.fail)\(\s*"(\w+)"', source))
+    ended = {final[0] for final in turns._FINAL.values() if isinstance(final, tuple)}
+    assert set(rows("error code")) == raised | ended | {"yours"}
+
+
+def test_the_admin_port_answers_what_is_shown() -> None:
+    async def generate(turn: Any) -> Any:
+        yield "hello"
+
+    routes = Admin(Server(generate), "", "")._routes
+    served = {f"{method} /{path}" for path, methods in routes.items() for method in methods}
+    assert {row.partition("?")[0] for row in rows("request")} == served
+    [(name, value, url)] = re.findall(r'curl -H "(\S+): (.+)" (\S+)', README)
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        config = Config(port=0, admin_port=port, admin_token="t0ken")
+        headers = {name: value.replace("$WSSERVER_ADMIN_TOKEN", "t0ken")}
+        async with Server(generate, config), aiohttp.ClientSession() as http:
+            async with http.get(url.replace(":9001", f":{port}"), headers=headers) as response:
+                assert (response.status, await response.json()) == (200, {"count": 0, "sessions": []})
+
+    asyncio.run(main())
+
+
+def test_the_close_codes_are_those_of_the_code() -> None:
+    codes = {int(code) for row in rows("close code") for code in row.split()}
+    assert codes <= set(CloseCode)
+    assert {code for code in CloseCode if code >= 4000} <= codes
+    told = dict(re.findall(r"(\d{4}) for\s+(\d{3})", README))
+    assert {int(status): int(code) for code, status in told.items()} == admission._CLOSE_CODES
+
+
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!https?:)([^)#]+)\)", README))
 def test_its_links_lead_somewhere(link: str) -> None:
-    assert (Path(__file__).parents[1] / link).exists()
+    assert (ROOT / link).exists()
 
 
 def test_the_first_minute_looks_as_shown() -> None:
-    """The transcript of `wsserver chat` with the demo, but for what only a terminal shows."""
+    """The transcript of `wsserver chat` with the demo, but for what only a terminal shows.
+
+    The score of a passage depends on all other documents.
+    """
     transcript = README.split("$ .venv/bin/wsserver chat\n", 1)[1].split("```", 1)[0].splitlines()
     shown = [line for line in transcript if not line.startswith(("> ", "Ctrl-C"))]
     environment = {**os.environ, "WSSERVER_DEMO_PACE": "0"}
@@ -119,4 +221,7 @@ def test_the_first_minute_looks_as_shown() -> None:
     finally:
         server.terminate()
         server.communicate(timeout=30)
-    assert run.stdout.replace(url, "ws://127.0.0.1:8765/ws/chat").splitlines() == shown
+    said = run.stdout.replace(url, "ws://127.0.0.1:8765/ws/chat").splitlines()
+    assert [re.sub(r"\(\d+\.\d\d\)$", "(score)", line) for line in said] == [
+        re.sub(r"\(\d+\.\d\d\)$", "(score)", line) for line in shown
+    ]

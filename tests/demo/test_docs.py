@@ -10,6 +10,7 @@ import pytest
 
 from wsserver.chat.events import RESERVED
 from wsserver.config import Config, flag
+from wsserver.wire.close import CloseCode
 
 DOCS = {doc.name: doc.read_text(encoding="utf-8") for doc in (files("wsserver.demo") / "docs").iterdir()}
 
@@ -32,3 +33,8 @@ def test_events_are_those_of_the_protocol() -> None:
     named = re.findall(r"^\| `([a-z_]+)` \|", DOCS["protocol.md"], re.M)
     assert named
     assert set(named) <= RESERVED
+
+
+def test_close_codes_are_those_of_the_code() -> None:
+    codes = {int(code) for code in re.findall(r"^\| (\d{4}) \|", DOCS["protocol.md"], re.M)}
+    assert {code for code in CloseCode if code >= 4000} <= codes <= set(CloseCode)
