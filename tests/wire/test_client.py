@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LIMIT = 1000
+OFFERED = ("wsserver.v1", "bearer.secret")
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -26,7 +27,7 @@ class Pair:
     """A client and a server that is open for it; bytes move when they are told to, in pieces of `cut`."""
 
     def __init__(self, cut: int = 2**20) -> None:
-        self.client = Client("example.com", "/ws/chat?a=b", [("Authorization", "Bearer x")], limit=LIMIT)
+        self.client = Client("example.com", "/ws/chat?a=b", [("Authorization", "Bearer x")], subprotocols=OFFERED, limit=LIMIT)
         reader = handshake.RequestReader()
         request = reader.receive_data(self.client.data_to_send())
         assert request is not None
@@ -57,7 +58,7 @@ def opened(cut: int = 2**20) -> Pair:
 
 def asking() -> tuple[Client, str]:
     """A client that waits for its answer, and what Sec-WebSocket-Accept must be."""
-    client = Client("example.com", "/", limit=LIMIT)
+    client = Client("example.com", "/", subprotocols=OFFERED, limit=LIMIT)
     request = handshake.RequestReader().receive_data(client.data_to_send())
     assert request is not None
     key = request.headers["sec-websocket-key"].encode()
@@ -87,7 +88,7 @@ class TestOpeningHandshake:
         assert pair.request.query == "a=b"
         assert pair.request.headers["host"] == "example.com"
         assert pair.request.headers["authorization"] == "Bearer x"
-        assert pair.upgrade.subprotocol == "wsserver.v1"
+        assert pair.upgrade.subprotocols == ["wsserver.v1", "bearer.secret"]
         assert pair.upgrade.extensions == []
 
     def test_every_client_has_a_key_of_its_own(self) -> None:
@@ -118,11 +119,11 @@ class TestOpeningHandshake:
     )
     def test_headers_that_would_break_it_are_refused(self, name: str, value: str) -> None:
         with pytest.raises(ConfigError):
-            Client("example.com", "/", [(name, value)], limit=LIMIT)
+            Client("example.com", "/", [(name, value)], subprotocols=OFFERED, limit=LIMIT)
 
     def test_a_target_that_is_no_target_is_refused(self) -> None:
         with pytest.raises(ConfigError):
-            Client("example.com", "/a b", limit=LIMIT)
+            Client("example.com", "/a b", subprotocols=OFFERED, limit=LIMIT)
 
     @pytest.mark.parametrize(
         ("answer", "text"),
@@ -134,6 +135,7 @@ class TestOpeningHandshake:
             (lambda accept: switching(accept, V1, connection="close"), "no upgrade"),
             (lambda accept: switching(accept), "does not speak wsserver.v1"),
             (lambda accept: switching(accept, "Sec-WebSocket-Protocol: other"), "does not speak wsserver.v1"),
+            (lambda accept: switching(accept, "Sec-WebSocket-Protocol: bearer.secret"), "does not speak wsserver.v1"),
             (lambda accept: switching(accept, V1, "Sec-WebSocket-Extensions: permessage-deflate"), "extension"),
             (lambda accept: b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "not HTTP"),
             (lambda accept: b"HTTP/1.1 100 Continue\r\n\r\n" * 4000, "not HTTP"),
@@ -243,6 +245,16 @@ class TestMessages:
         pair = opened()
         assert pair.client.receive_data(frames.encode(PONG, b"")) == []
         assert (pair.client.state, pair.client.data_to_send()) == (State.OPEN, b"")
+
+    def test_a_ping_of_ours_is_answered(self) -> None:
+        pair = opened()
+        pair.client.send_ping()
+        assert pair.to_server() == []
+        assert pair.server.data_to_send() == frames.encode(PONG, b"")
+        pair.client.send_close()
+        pair.client.data_to_send()
+        pair.client.send_ping()
+        assert pair.client.data_to_send() == b""
 
     def test_lone_surrogates_cannot_be_sent(self) -> None:
         pair = opened()

@@ -25,7 +25,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
 from ..errors import ConfigError, HandshakeError, ProtocolError
 from .close import CloseCode
-from .handshake import SUBPROTOCOL, accept_token, joined
+from .handshake import accept_token, joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,12 +56,15 @@ class Opening:
     Raises `ConfigError` for a header that cannot be sent.
     """
 
-    __slots__ = ("_accept", "_body", "_connection", "_refused", "_size", "_start", "request")
+    __slots__ = ("_accept", "_body", "_connection", "_refused", "_size", "_start", "_subprotocol", "request")
 
-    def __init__(self, host: str, target: str, headers: Sequence[tuple[str, str]]) -> None:
+    def __init__(
+        self, host: str, target: str, headers: Sequence[tuple[str, str]], subprotocols: Sequence[str]
+    ) -> None:
         for name, _ in headers:
             if name.lower() in _OWN_HEADERS or name.lower().startswith(_OWN_PREFIX):
                 raise ConfigError(f"the header {name} belongs to the opening handshake: leave it out")
+        self._subprotocol = subprotocols[0]
         key = b64encode(urandom(16))
         self._accept = accept_token(key.decode())
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_ANSWER_SIZE)
@@ -79,7 +82,7 @@ class Opening:
                     ("Connection", "Upgrade"),
                     ("Sec-WebSocket-Key", key.decode()),
                     ("Sec-WebSocket-Version", "13"),
-                    ("Sec-WebSocket-Protocol", SUBPROTOCOL),
+                    ("Sec-WebSocket-Protocol", ", ".join(subprotocols)),
                     *headers,
                 ],
             )
@@ -129,8 +132,8 @@ class Opening:
         # "If ... the use of an extension that was not present in the client's handshake" (section 4.1): we offer none.
         if headers.get("sec-websocket-extensions"):
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, "the server uses an extension that nobody offered")
-        if headers.get("sec-websocket-protocol") != SUBPROTOCOL:
-            raise ProtocolError(CloseCode.PROTOCOL_ERROR, f"the server does not speak {SUBPROTOCOL}")
+        if headers.get("sec-websocket-protocol") != self._subprotocol:
+            raise ProtocolError(CloseCode.PROTOCOL_ERROR, f"the server does not speak {self._subprotocol}")
 
     def _refusal(self) -> HandshakeError | ProtocolError:
         answer = self._refused
@@ -147,9 +150,10 @@ class Opening:
 class Client:
     """One connection, its opening handshake included; the request is the first that `data_to_send` gives.
 
-    `host` is the value of the Host header, `target` the path and query, `headers` go along; `limit` is the largest
-    incoming message in bytes. `opening_error` says why there is no connection: `HandshakeError` where the server
-    refused, `ProtocolError` where its answer cannot be. Raises `ConfigError` for a header that cannot be sent.
+    `host` is the value of the Host header, `target` the path and query, `headers` go along. `subprotocols` are offered;
+    the server must select the first, what stands beside it only goes along. `limit` is the largest incoming message in
+    bytes. `opening_error` says why there is no connection: `HandshakeError` where the server refused, `ProtocolError`
+    where its answer cannot be. Raises `ConfigError` for a header that cannot be sent.
     """
 
     __slots__ = (
@@ -165,13 +169,21 @@ class Client:
         "state",
     )
 
-    def __init__(self, host: str, target: str, headers: Sequence[tuple[str, str]] = (), *, limit: int) -> None:
+    def __init__(
+        self,
+        host: str,
+        target: str,
+        headers: Sequence[tuple[str, str]] = (),
+        *,
+        subprotocols: Sequence[str],
+        limit: int,
+    ) -> None:
         self.state = State.CONNECTING
         self.close_code: int = CloseCode.ABNORMAL  # the peer's, or ours where we failed the connection
         self.close_reason = ""
         self.opening_error: HandshakeError | ProtocolError | None = None
         self._limit = limit
-        self._opening = Opening(host, target, headers)
+        self._opening = Opening(host, target, headers, subprotocols)
         self._connection = Connection(ConnectionType.CLIENT)
         self._outgoing: list[bytes] = [self._opening.request]
         self._text = StringIO()  # of the message under way
@@ -206,6 +218,11 @@ class Client:
         """A whole message. Raises `UnicodeEncodeError` for lone surrogates."""
         if self.state is State.OPEN:
             self._send(TextMessage(text))
+
+    def send_ping(self) -> None:
+        """Asks for a sign of life: whatever is received next is one (section 5.5.2)."""
+        if self.state is State.OPEN:
+            self._send(Ping())
 
     def send_close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Begins the closing handshake (section 7.1.2); before there is a connection, just ends."""
