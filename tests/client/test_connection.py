@@ -1,166 +1,189 @@
-"""Asking, stopping and looking back, against a real server; and against a scripted one that does what it does not."""
+"""How a conversation comes about, or does not."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from wsserver.client import RequestRefused, connect
+from wsserver import Config, Server
+from wsserver.client import ConnectError, connect
+from wsserver.errors import ConfigError
 
 from .peer import Peer, scripted
-from .talking import events_of, run, talking, text_of
+from .talking import App, first_event, run, text_of
+
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
 
 
-class TestAsking:
-    def test_an_answer_comes_as_the_events_of_its_turn(self) -> None:
-        async def test() -> None:
-            async with talking() as (server, _, chat):
-                assert chat.session["resumed"] is False
-                events = await events_of(chat, "one two")
-                assert [event.name for event in events] == ["start", "token", "token", "complete"]
-                assert [event.seq for event in events] == [1, 2, 3, 4]
-                assert {event.turn for event in events} == {1}
-                assert (
-                    {event.session_id for event in events}
-                    == {chat.session_id}
-                    == {session.id for session in server.sessions}
-                )
-                assert [event.final for event in events] == [False, False, False, True]
-                assert events[-1].data["status"] == "completed"
-                assert [event.turn for event in await events_of(chat, {"any": ["value"]})][-1] == 2
-                assert repr(chat) == f"<Chat {server.urls[0]} {chat.session_id} open>"
+class TestConnecting:
+    def test_the_request_names_its_host_and_carries_headers_and_query(self) -> None:
+        seen = []
 
-        run(test())
-
-    def test_questions_at_a_time_get_each_its_own_answer(self) -> None:
-        async def test() -> None:
-            async with talking() as (_, _, chat):
-                questions = ["a b c", "d", "e f"]
-                answers = await asyncio.gather(*(text_of(chat, question) for question in questions))
-                assert answers == ["abc", "d", "ef"]
-
-        run(test())
-
-    def test_an_error_that_ends_the_turn_is_its_last_event(self) -> None:
-        async def test() -> None:
-            async with talking() as (_, _, chat):
-                last = (await events_of(chat, "fail"))[-1]
-                assert (last.name, last.final, last.data["code"]) == ("error", True, "no_luck")
-                assert await text_of(chat, "go on") == "goon"
-
-        run(test())
-
-    def test_a_message_that_is_not_taken_raises_and_the_conversation_goes_on(self) -> None:
-        async def test() -> None:
-            async with talking(busy="reject") as (_, app, chat):
-                hanging = asyncio.create_task(events_of(chat, "hang"))
-                await app.hung.wait()
-                with pytest.raises(RequestRefused) as caught:
-                    await events_of(chat, "second")
-                assert (caught.value.code, caught.value.retryable) == ("turn_active", True)
-                with pytest.raises(RequestRefused, match="bad_message"):
-                    await events_of(chat, "")
-                await chat.stop()
-                await hanging
-                assert await text_of(chat, "third") == "third"
-
-        run(test())
-
-    def test_what_json_cannot_hold_is_not_sent(self) -> None:
-        async def test() -> None:
-            async with talking() as (_, _, chat):
-                for content, error in ((object(), TypeError), (float("nan"), ValueError), ("\ud800", ValueError)):
-                    with pytest.raises(error):
-                        await events_of(chat, content)
-                assert await text_of(chat, "still here") == "stillhere"
-
-        run(test())
-
-    def test_an_answer_may_be_left_before_its_end(self) -> None:
-        async def test() -> None:
-            async with talking() as (_, app, chat):
-                answer = chat.ask("hang")
-                assert (await anext(answer)).name == "start"
-                await app.hung.wait()
-                await answer.aclose()
-                assert await chat.stop()
-                assert await text_of(chat, "next") == "next"
-
-        run(test())
-
-
-class TestStopping:
-    def test_the_running_turn(self) -> None:
-        async def test() -> None:
-            async with talking() as (_, _, chat):
-                names = []
-                async for event in chat.ask("hang"):
-                    names.append(event.name)
-                    if event.name == "token":
-                        assert await chat.stop(event.turn)
-                assert names == ["start", "token", "complete"]
-                assert event.data["status"] == "stopped"
-
-        run(test())
-
-    def test_a_turn_that_waits_ends_without_a_start(self) -> None:
-        async def test() -> None:
-            async with talking() as (_, app, chat):
-                first = asyncio.create_task(events_of(chat, "hang"))
-                await app.hung.wait()
-                second = asyncio.create_task(events_of(chat, "waits"))
-                await asyncio.sleep(0)
-                assert await chat.stop(2)
-                assert [event.name for event in await second] == ["complete"]
-                assert not first.done()
-                assert await chat.stop()
-                assert (await first)[-1].data["status"] == "stopped"
-
-        run(test())
-
-    def test_nothing_to_stop_is_no_error(self) -> None:
-        async def test() -> None:
-            async with talking() as (_, _, chat):
-                assert not await chat.stop()
-                assert not await chat.stop(7)
-
-        run(test())
-
-    def test_other_refusals_are_errors(self) -> None:
         async def script(peer: Peer) -> None:
-            await peer.open()
-            for _ in range(2):
-                ref = (await peer.hear())["id"]
-                await peer.tell("error", {"code": "rate_limited", "message": "slowly", "retryable": True, "ref": ref})
+            await peer.open(ping_interval=0.5)
+            seen.append(peer.request)
             await peer.end()
 
         async def test() -> None:
-            async with scripted(script) as url, connect(url) as chat:
-                for request in (chat.stop(), chat.history()):
-                    with pytest.raises(RequestRefused, match="rate_limited: slowly") as caught:
-                        await request
-                    assert caught.value.retryable
+            async with (
+                scripted(script) as url,
+                connect(f"{url}?a=b c", headers=[("Authorization", "Bearer x")]) as chat,
+            ):
+                assert chat.session == {"ping_interval": 0.5}
+                [request] = seen
+                assert request is not None
+                assert request.headers["host"] == url.split("/")[2]
+                assert request.headers["authorization"] == "Bearer x"
+                assert (request.path, request.query) == ("/ws/chat", "a=b%20c")
 
         run(test())
 
+    def test_over_ipv6(self) -> None:
+        if not socket.has_ipv6:
+            pytest.skip("no IPv6 here")
 
-class TestHistory:
-    def test_what_was_said(self) -> None:
         async def test() -> None:
-            async with talking() as (_, app, chat):
-                await text_of(chat, "hi")
-                asking = asyncio.create_task(events_of(chat, "hang"))
-                await app.hung.wait()
-                history, same = await asyncio.gather(chat.history(), chat.history())
-                assert [(item["role"], item["content"]) for item in history["items"]] == [
-                    ("user", "hi"),
-                    ("assistant", "hi"),
-                    ("user", "hang"),
-                ]
-                assert history["active"] == {"turn": 2, "text": "so far"}
-                assert history == same
-                await chat.stop()
-                await asking
+            async with Server(App().generate, Config(port=0, host="::1")) as server, connect(server.urls[0]) as chat:
+                assert "[::1]" in chat.url
+                assert await text_of(chat, "hi") == "hi"
 
         run(test())
+
+    def test_over_tls_with_a_certificate_that_is_trusted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATE)
+
+        async def script(peer: Peer) -> None:
+            await peer.open()
+            await peer.end()
+
+        async def test() -> None:
+            async with scripted(script, context) as url:
+                with pytest.raises(ConnectError, match="no secure connection"):
+                    await first_event(url)
+                monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+                assert await first_event(url) == {"ping_interval": 0}
+
+        run(test())
+
+    def test_nobody_listens(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as bound:
+            port = bound.getsockname()[1]
+        with pytest.raises(ConnectError, match="nothing answers at .* start it with `wsserver serve`") as caught:
+            run(first_event(f"ws://127.0.0.1:{port}/"))
+        assert (caught.value.status, caught.value.code) == (None, None)
+
+    def test_the_server_refuses_in_http(self) -> None:
+        async def test() -> None:
+            async with Server(App().generate, Config(port=0)) as server:
+                with pytest.raises(ConnectError, match="404 nothing is served at this path: check the path") as caught:
+                    await first_event(f"{server.urls[0]}/other")
+                assert caught.value.status == 404
+
+        run(test())
+
+    def test_a_refusal_without_advice(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.refuse(400, "so not")
+            await peer.end()
+
+        async def test() -> None:
+            async with scripted(script) as url:
+                with pytest.raises(ConnectError, match="refused with 400 so not$"):
+                    await first_event(url)
+
+        run(test())
+
+    def test_the_server_accepts_and_closes_at_once_as_it_does_for_browsers(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.accept()
+            peer.protocol.send_close(4501, "no token")
+            await peer.flush()
+            await peer.end()
+
+        async def test() -> None:
+            async with scripted(script) as url:
+                with pytest.raises(ConnectError, match="4501 no token") as caught:
+                    await first_event(url)
+                assert (caught.value.status, caught.value.code) == (None, 4501)
+
+        run(test())
+
+    def test_something_else_answers(self) -> None:
+        async def script(peer: Peer) -> None:
+            peer.writer.write(b"220 mail.example.com ESMTP\r\n")
+            await peer.end()
+
+        async def test() -> None:
+            async with scripted(script) as url:
+                with pytest.raises(ConnectError, match="is no wsserver: the answer is not HTTP"):
+                    await first_event(url)
+                with pytest.raises(ConnectError):
+                    await first_event(url.replace("ws:", "wss:"))
+
+        run(test())
+
+    def test_it_hangs_up(self) -> None:
+        async def script(peer: Peer) -> None:
+            peer.writer.close()
+
+        async def test() -> None:
+            async with scripted(script) as url:
+                with pytest.raises(ConnectError, match="is no wsserver"):
+                    await first_event(url)
+
+        run(test())
+
+    def test_it_never_says_anything(self) -> None:
+        async def mute(peer: Peer) -> None:
+            await peer.reader.read()
+
+        async def polite(peer: Peer) -> None:
+            await peer.accept()
+            await peer.reader.read()
+
+        async def test() -> None:
+            for script in (mute, polite):
+                async with scripted(script) as url:
+                    with pytest.raises(ConnectError, match="did not answer within 0.05 s"):
+                        await first_event(url, open_timeout=0.05)
+
+        run(test())
+
+    def test_who_gives_up_leaves_nothing_behind(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.reader.readuntil(b"\r\n\r\n")
+            asked.set()
+            with suppress(ConnectionError):
+                await peer.reader.read()
+            ended.set()
+
+        async def test() -> None:
+            async with scripted(script) as url:
+                connecting = asyncio.create_task(first_event(url, open_timeout=0))
+                await asked.wait()
+                connecting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await connecting
+                await ended.wait()
+
+        asked, ended = asyncio.Event(), asyncio.Event()
+        run(test())
+
+    @pytest.mark.parametrize("url", ["ws://127.0.0.1:1/#x", "http://127.0.0.1/"])
+    def test_addresses_that_cannot_be(self, url: str) -> None:
+        with pytest.raises(ConfigError):
+            run(first_event(url))
+
+    def test_headers_that_cannot_be(self) -> None:
+        async def test() -> None:
+            async with connect("ws://127.0.0.1:1/", headers=[("Upgrade", "h2c")]):
+                raise AssertionError("connected")
+
+        with pytest.raises(ConfigError, match="leave it out"):
+            run(test())

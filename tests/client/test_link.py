@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from tests.clock import run_virtually
 from wsserver.client import Chat
-from wsserver.client import connection as connection_module
+from wsserver.client import chat as chat_module
+from wsserver.client.connection import Target
+from wsserver.client.link import ANSWER_TIMEOUT, PONG_TIMEOUT, Link
 from wsserver.wire import handshake
-from wsserver.wire.client import Client
 from wsserver.wire.frames import TEXT
 from wsserver.wire.protocol import Protocol
 
 from .talking import run
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import AsyncIterator
 
 
 class Transport(asyncio.Transport):
@@ -48,11 +53,11 @@ class TestPace:
     """What nobody takes waits at the server, but for those who wait for what is behind it."""
 
     def test_reading_pauses_and_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(connection_module, "MAX_UNREAD", 300)
+        monkeypatch.setattr(chat_module, "MAX_UNREAD", 300)
 
         async def test() -> None:
-            chat = Chat("ws://h/", Client("h", "/", limit=1000))
-            link, transport = chat._link, Transport()
+            chat = Chat(Target.parse("ws://h/"))
+            link, transport = link_of(chat), Transport()
             link.connection_made(transport)
             upgrade = handshake.parse_upgrade(_request(transport.written[0]))
             server = Protocol(1000, opening=handshake.accept(upgrade))
@@ -90,24 +95,117 @@ class TestPace:
 
         run(test())
 
+
+class Owner:
+    """Hears what a link tells."""
+
+    def __init__(self) -> None:
+        self.over = False
+
+    def received(self, text: str) -> None:
+        """Nothing of it matters here."""
+
+    def ended(self) -> None:
+        self.over = True
+
+
+PING = 0x89
+
+
+class TestLife:
+    """A network that is dead says nothing: silence is what it is known by."""
+
+    @asynccontextmanager
+    async def linked(self, ping_interval: float = 20) -> AsyncIterator[tuple[Link, Transport, Owner]]:
+        owner, transport = Owner(), Transport()
+        link = Link(Target.parse("ws://h/").client(None), owner)
+        link.connection_made(transport)
+        upgrade = handshake.parse_upgrade(_request(transport.written.pop()))
+        link.data_received(handshake.accept(upgrade))
+        link.expect_life(ping_interval)
+        yield link, transport, owner
+        link.connection_lost(None)
+        assert owner.over
+
+    @pytest.mark.parametrize(("ping_interval", "patience"), [(20, 30), (1, 1.5), (0, 37.5)])
+    def test_a_server_that_does_not_ping_is_pinged_and_given_up(self, ping_interval: float, patience: float) -> None:
+        async def test() -> None:
+            async with self.linked(ping_interval) as (link, transport, _):
+                await asyncio.sleep(patience - 0.1)
+                assert transport.written == []
+                await asyncio.sleep(0.2)
+                assert [data[0] for data in transport.written] == [PING]
+                await asyncio.sleep(PONG_TIMEOUT - 0.2)
+                assert not transport.aborted
+                await asyncio.sleep(0.2)
+                assert transport.aborted
+                assert link.wire.close_reason == "no sign of life"
+
+        run_virtually(test())
+
+    def test_whatever_comes_is_a_sign_of_life(self) -> None:
+        async def test() -> None:
+            async with self.linked() as (link, transport, _):
+                for _ in range(10):
+                    await asyncio.sleep(29)
+                    link.data_received(b"\x89\x00")
+                    assert transport.written.pop()[0] == 0x8A
+                for _ in range(10):
+                    await asyncio.sleep(30 + PONG_TIMEOUT - 1)
+                    assert transport.written.pop()[0] == PING
+                    link.data_received(b"\x8a\x00")
+                assert transport.written == []
+                assert not transport.aborted
+
+        run_virtually(test())
+
+    def test_where_an_answer_is_owed_a_dead_network_shows_within_seconds(self) -> None:
+        async def test() -> None:
+            async with self.linked() as (link, transport, _):
+                link.send("one")
+                await asyncio.sleep(1)
+                link.data_received(b"\x89\x00")
+                await asyncio.sleep(1)
+                transport.written.clear()
+                link.send("two")
+                await asyncio.sleep(1)
+                link.send("three")
+                assert len(transport.written) == 2
+                await asyncio.sleep(ANSWER_TIMEOUT - 0.9)
+                assert transport.written[2:][0][0] == PING
+                await asyncio.sleep(PONG_TIMEOUT)
+                assert transport.aborted
+
+        run_virtually(test())
+
     def test_silence_is_not_held_against_a_server_that_is_not_read(self) -> None:
         async def test() -> None:
-            chat = Chat("ws://h/", Client("h", "/", limit=1000))
-            link, transport = chat._link, Transport()
-            link.connection_made(transport)
-            long_ago = asyncio.get_running_loop().time() - 100
-            link.read(False)
-            link._life = long_ago
-            link._watch(50)
-            assert not transport.aborted
-            link.read(True)
-            link._life = long_ago
-            link._watch(50)
-            assert transport.aborted
-            link.connection_lost(None)
-            assert (await chat.lost()).reason == "no sign of life"
+            async with self.linked() as (link, transport, _):
+                link.send("question")
+                link.read(False)
+                await asyncio.sleep(1000)
+                assert not transport.aborted
+                link.read(True)
+                await asyncio.sleep(29)
+                assert not transport.aborted
+                await asyncio.sleep(1 + PONG_TIMEOUT)
+                assert transport.aborted
 
-        run(test())
+        run_virtually(test())
+
+    def test_nothing_is_watched_any_more_once_it_is_gone(self) -> None:
+        async def test() -> None:
+            async with self.linked() as (link, transport, _):
+                transport.written.clear()
+            link.send("late")
+            await asyncio.sleep(1000)
+            assert (transport.written, transport.aborted) == ([], False)
+
+        run_virtually(test())
+
+
+def link_of(chat: Chat) -> Link:
+    return chat._keeper._connection.link
 
 
 def _request(data: bytes) -> handshake.Request:

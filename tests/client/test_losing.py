@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.clock import run_virtually
 from wsserver.client import ConnectionLost, Event, connect
 from wsserver.client import link as link_module
 from wsserver.wire.frames import PING, PONG
@@ -73,7 +74,7 @@ class TestLosing:
 
     def test_a_server_without_a_sign_of_life_is_given_up(self) -> None:
         async def script(peer: Peer) -> None:
-            await peer.open(ping_interval=0.01)
+            await peer.open(ping_interval=20)
             await peer.reader.read()
 
         async def test() -> None:
@@ -81,7 +82,7 @@ class TestLosing:
                 with pytest.raises(ConnectionLost, match="1006 no sign of life"):
                     await events_of(chat, "hi")
 
-        run(test())
+        run_virtually(test())
 
     def test_closing_ends_even_if_the_server_does_not_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(link_module, "CLOSE_TIMEOUT", 0.05)

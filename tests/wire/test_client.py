@@ -27,7 +27,9 @@ class Pair:
     """A client and a server that is open for it; bytes move when they are told to, in pieces of `cut`."""
 
     def __init__(self, cut: int = 2**20) -> None:
-        self.client = Client("example.com", "/ws/chat?a=b", [("Authorization", "Bearer x")], subprotocols=OFFERED, limit=LIMIT)
+        self.client = Client(
+            "example.com", "/ws/chat?a=b", [("Authorization", "Bearer x")], subprotocols=OFFERED, limit=LIMIT
+        )
         reader = handshake.RequestReader()
         request = reader.receive_data(self.client.data_to_send())
         assert request is not None

@@ -6,6 +6,7 @@
     └── ChatError
         ├── ConnectError       no conversation came about: status or close code, as known
         ├── ConnectionLost     it is over: close code and reason
+        ├── SessionLost        the server has forgotten what was under way; the chat goes on in a new session
         └── RequestRefused     the server did not take one request; the conversation goes on
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from ..errors import WsserverError
+from .retry import retry_after
 
 if TYPE_CHECKING:
     from ..errors import HandshakeError
@@ -35,29 +37,44 @@ class ConnectError(ChatError):
     """No conversation came about.
 
     `status` is the HTTP status of a refusal; `code` the close code, where the server accepted and closed at once. Both
-    are None where nothing answered, or nothing that speaks this protocol.
+    are None where nothing answered, or nothing that speaks this protocol. `retry_after` is how many seconds the server
+    wants to be left alone (RFC 9110, section 10.2.3), 0.0 where it did not say.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, code: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, code: int | None = None, retry_after: float = 0.0
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_after = retry_after
 
     @classmethod
     def refused(cls, url: str, error: HandshakeError) -> Self:
         """The server answered with another status than 101."""
         text = f"{url} refused with {error.status} {error.message}"
         advice = _ADVICE.get(error.status)
-        return cls(f"{text}: {advice}" if advice else text, status=error.status)
+        return cls(
+            f"{text}: {advice}" if advice else text,
+            status=error.status,
+            retry_after=retry_after(dict(error.headers)),
+        )
 
 
 class ConnectionLost(ChatError):
-    """The connection is over, with this close code (RFC 6455, section 7.4; 1006 where it just broke) and reason."""
+    """The chat is over, with this close code (RFC 6455, section 7.4; 1006 where the connection just broke) and reason.
+
+    Where it tried to come back and could not, the `ConnectError` of the last attempt is its `__cause__`.
+    """
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"{code} {reason}".strip())
         self.code = code
         self.reason = reason
+
+
+class SessionLost(ChatError):
+    """The session is gone, with the turns that were under way in it; the chat itself goes on in a new one."""
 
 
 class RequestRefused(ChatError):

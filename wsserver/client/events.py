@@ -47,5 +47,7 @@ def decode(text: str) -> Event:
 
 
 def encode(name: str, data: dict[str, Any], ref: str) -> str:
-    """A request under the name `ref`. Raises `TypeError` or `ValueError` for what JSON cannot hold."""
-    return json.dumps({"event": name, "data": data, "id": ref}, ensure_ascii=False, allow_nan=False)
+    """A request under the name `ref`. Raises `TypeError` or `ValueError` for what JSON, or UTF-8, cannot hold."""
+    text = json.dumps({"event": name, "data": data, "id": ref}, ensure_ascii=False, allow_nan=False)
+    text.encode()
+    return text

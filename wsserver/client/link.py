@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ..errors import ProtocolError
 from ..wire.client import State
 
 if TYPE_CHECKING:
+    import ssl
+
     from ..wire.client import Client
     from .address import Address
 
@@ -16,6 +19,15 @@ SECONDS = 1
 
 #: How long the closing handshake, and the server's end of the connection behind it, may take.
 CLOSE_TIMEOUT = 5 * SECONDS
+
+#: A server that pings is asked for a sign of life after so many silent intervals,
+_SILENT_INTERVALS = 1.5
+#: one that does not ping, as if it did so every
+_PING_INTERVAL = 25 * SECONDS
+#: and one that owes an answer, after this: a network that is dead shows while somebody waits.
+ANSWER_TIMEOUT = 5 * SECONDS
+#: What does not show one for so long then is dead.
+PONG_TIMEOUT = 10 * SECONDS
 
 
 class Owner(Protocol):
@@ -39,35 +51,50 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reading = True
         self._ended = False
+        self._patience = inf
         self._life = 0.0  # the last sign of it
+        self._asked_at = inf  # since then an answer is owed
+        self._pinged_at = inf
         self._watch_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
 
     # -- for the owner -------------------------------------------------------------------------------------------
 
-    async def open(self, address: Address) -> None:
-        """Connects and sends the request. Raises `OSError`."""
-        await self._loop.create_connection(lambda: self, address.host, address.port, ssl=address.secure or None)
+    async def open(self, address: Address, context: ssl.SSLContext | None, uds: str | None) -> None:
+        """Connects, by a UNIX socket if there is one, and sends the request. Raises `OSError`."""
+        secure = (context or True) if address.secure else None
+        if uds is None:
+            await self._loop.create_connection(lambda: self, address.host, address.port, ssl=secure)
+        else:
+            name = address.host if secure else None
+            await self._loop.create_unix_connection(lambda: self, uds, ssl=secure, server_hostname=name)
 
     def send(self, text: str) -> None:
-        """A message; dropped once the connection is closing. Raises `UnicodeEncodeError` for lone surrogates."""
+        """A message, for which the server owes an answer; dropped once the connection is closing."""
         self.wire.send_text(text)
         self._flush()
+        if self._asked_at == inf:
+            self._asked_at = self._loop.time()
+            self._watch()
 
     def read(self, reading: bool) -> None:
         """Whether to take bytes from the socket now; what is not taken waits at the server."""
         if reading is not self._reading and self._transport is not None and not self._transport.is_closing():
             self._reading = reading
-            self._life = self._loop.time()
+            self._heard()
             if reading:
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
 
-    def expect_life(self, patience: float) -> None:
-        """From now on a peer that is silent for so many seconds counts as dead."""
-        self._life = self._loop.time()
-        self._watch(patience)
+    def expect_life(self, ping_interval: float) -> None:
+        """From now on a peer that is silent for too long is asked for a sign of life, and counts as dead without one.
+
+        `ping_interval`, in seconds, is the one at which it pings, 0 where it does not.
+        """
+        self._patience = (ping_interval or _PING_INTERVAL) * _SILENT_INTERVALS
+        self._heard()
+        self._watch()
 
     async def close(self) -> None:
         """The closing handshake; returns once the transport is gone, aborted where it does not end in time."""
@@ -94,7 +121,7 @@ class Link(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        self._life = self._loop.time()
+        self._heard()
         try:
             for text in self.wire.receive_data(data):
                 self._owner.received(text)
@@ -136,13 +163,30 @@ class Link(asyncio.Protocol):
         if self._close_timer is None and self._transport is not None:
             self._close_timer = self._loop.call_later(CLOSE_TIMEOUT, self.abort)
 
-    def _watch(self, patience: float) -> None:
-        now = self._loop.time()
+    def _heard(self) -> None:
+        self._life = self._loop.time()
+        self._asked_at = self._pinged_at = inf
+
+    def _watch(self) -> None:
+        """Looks whether the peer is alive, and when to look again."""
+        if self._transport is None:
+            return
         if not self._reading:
             # Where we do not look, nothing can be seen.
-            self._life = now
-        if now - self._life >= patience:
-            self.wire.close_reason = "no sign of life"
-            self.abort()
-        else:
-            self._watch_timer = self._loop.call_at(self._life + patience, self._watch, patience)
+            self._heard()
+        if self._loop.time() >= self._due():
+            if self._pinged_at < inf:
+                self.wire.close_reason = "no sign of life"
+                self.abort()
+                return
+            self._pinged_at = self._loop.time()
+            self.wire.send_ping()
+            self._flush()
+        if self._watch_timer is not None:
+            self._watch_timer.cancel()
+        self._watch_timer = self._loop.call_at(self._due(), self._watch)
+
+    def _due(self) -> float:
+        if self._pinged_at < inf:
+            return self._pinged_at + PONG_TIMEOUT
+        return min(self._life + self._patience, self._asked_at + ANSWER_TIMEOUT)

@@ -14,14 +14,14 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .connection import connect
+from .chat import connect
 from .errors import ChatError, ConnectionLost, RequestRefused
 from .screen import DIM, Screen, one_line
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from .connection import Chat
+    from .chat import Chat
 
 _READ_SIZE = 2**16
 _INTERRUPTED = 128 + signal.SIGINT

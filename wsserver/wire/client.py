@@ -58,9 +58,7 @@ class Opening:
 
     __slots__ = ("_accept", "_body", "_connection", "_refused", "_size", "_start", "_subprotocol", "request")
 
-    def __init__(
-        self, host: str, target: str, headers: Sequence[tuple[str, str]], subprotocols: Sequence[str]
-    ) -> None:
+    def __init__(self, host: str, target: str, headers: Sequence[tuple[str, str]], subprotocols: Sequence[str]) -> None:
         for name, _ in headers:
             if name.lower() in _OWN_HEADERS or name.lower().startswith(_OWN_PREFIX):
                 raise ConfigError(f"the header {name} belongs to the opening handshake: leave it out")

@@ -1,0 +1,299 @@
+"""A conversation over one connection after the other: which event belongs to whom, and what has to be said again.
+
+Knows no connection and no clock. While there is one, `receive` is given its events and `send` takes what goes out.
+
+The first event of a connection, `session`, says what has become of the conversation:
+
+- resumed and recovered: the missed events come, each with its number; what was not answered is asked again.
+- resumed with a hole: the same, but events are missing. The history has what was shown in them, so what comes is held
+  back until it is here.
+- another session: what was under way is lost, all but the messages that nobody has taken yet.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ProtocolError
+from ..wire.close import CloseCode
+from .errors import ChatError, RequestRefused, SessionLost
+from .events import Event, encode
+from .inbox import MiB, Question, Rest
+from .outbox import Outbox, Request
+from .recall import recall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .outbox import Result
+
+#: How many characters of events may wait for the history.
+_MAX_HELD = 16 * MiB
+
+#: Events that are for the client itself.
+_BOOKKEEPING = frozenset(("ack", "pong", "replayed"))
+
+
+class Conversation:
+    """`send` is called with each message for the server; `lasting` says that another connection follows a loss.
+
+    `session` is the data of the server's last `session` event.
+    """
+
+    def __init__(self, send: Callable[[str], None], *, lasting: bool = False) -> None:
+        self.session: dict[str, Any] = {}
+        self.session_id: str | None = None
+        self.seq = 0  # of the last event
+        self.rest = Rest()
+        self._send = send
+        self._lasting = lasting
+        self.connected = False  # `session` was there
+        self._numbers = count(1)
+        self._outbox = Outbox()
+        self._questions: dict[str, Question] = {}  # by the id of their message
+        self._turns: dict[int, Question] = {}
+        self._looking_back: Request | None = None  # the request for the history
+        self._hole: dict[str, int] = {}  # which events are missing
+        self._held: list[tuple[Event, int]] = []
+        self._held_size = 0
+        self._told: dict[str, Any] | None = None  # the history, once it is here
+
+    # -- what the client asks for --------------------------------------------------------------------------------
+
+    def ask(self, content: Any) -> Question:
+        """Says something. Raises `TypeError` or `ValueError` for what JSON cannot hold."""
+        question: Question
+
+        def refused(result: Result) -> None:
+            if isinstance(result, ChatError):
+                self._forget(question)
+                question.end(result)
+
+        request = self._request("message", {"content": content}, refused)
+        question = self._questions[request.ref] = Question(request.ref)
+        self._flush()
+        return question
+
+    def leave(self, question: Question) -> None:
+        """Nobody takes the answer any more. What the server has not heard of yet, it will not hear."""
+        question.abandon()
+        request = self._outbox.find(question.ref)
+        if request is not None and not request.copies:
+            self._outbox.remove(request)
+            self._forget(question)
+
+    def request(self, name: str, data: dict[str, Any], settle: Callable[[Result], object]) -> None:
+        """Asks for something else; `settle` is called with the data of its answer. Raises as `ask` does."""
+        self._request(name, data, settle)
+        self._flush()
+
+    def _request(self, name: str, data: dict[str, Any], settle: Callable[[Result], object]) -> Request:
+        ref = f"c{next(self._numbers)}"
+        request = Request(ref, name, encode(name, data, ref), settle, for_all=name == "stop" and not data)
+        self._outbox.add(request)
+        return request
+
+    def _flush(self) -> None:
+        if self.connected:
+            for request in self._outbox.due():
+                self._send(request.text)
+
+    # -- connections come and go ---------------------------------------------------------------------------------
+
+    @property
+    def resume(self) -> str | None:
+        """The subprotocol that asks for this session, None where it cannot be resumed."""
+        token, epoch = self.session.get("resume_token"), self.session.get("epoch")
+        if self.session.get("resumable") is not True or not token:
+            return None
+        return f"resume.{token}.{epoch}.{self.seq}"
+
+    def disconnected(self) -> None:
+        """What comes next is the first event of another connection."""
+        self.connected = False
+        self._outbox.disconnected()
+
+    def end(self, error: ChatError, *, expected: bool) -> None:
+        """There will be no other connection."""
+        self._lose(error, all_of_it=True)
+        self.rest.end(None if expected else error)
+
+    def _begin(self, event: Event, size: int) -> None:
+        first, data = self.session_id is None, event.data
+        resumed = data.get("resumed") is True and event.session_id == self.session_id
+        self.session, self.session_id = data, event.session_id
+        self.connected = True
+        if not resumed:
+            self.seq = _number(data.get("seq"))
+            self._stop_looking_back()
+            if not first:
+                self._lose(SessionLost("the server has forgotten this conversation"), all_of_it=False)
+        looking_back = self._looking_back is not None
+        self._withdraw_history()
+        self._flush()
+        if resumed and data.get("recovered") is not True:
+            self._look_back(_number(data.get("seq")))
+        elif looking_back:
+            self._ask_for_history()
+        if not first:
+            self.rest.put(event, size)
+
+    def _lose(self, error: ChatError, *, all_of_it: bool) -> None:
+        """What was under way is lost; all of it, or all but the messages that nobody has taken."""
+        for request in self._outbox.clear():
+            if request.name == "message" and not all_of_it:
+                self._outbox.add(request)
+            else:
+                request.settle(error)
+        for question in list(self._questions.values() if all_of_it else self._turns.values()):
+            self._forget(question)
+            question.end(error)
+
+    # -- what the server says ------------------------------------------------------------------------------------
+
+    def receive(self, event: Event, size: int) -> None:
+        """An event of the present connection; the first must be `session`. Raises `ProtocolError`."""
+        if not self.connected:
+            if event.name != "session":
+                raise ProtocolError(CloseCode.PROTOCOL_ERROR, "a conversation begins with the event session")
+            self._begin(event, size)
+        elif event.seq is None or self._is_next(event, event.seq):
+            if self._looking_back is not None and event.turn is not None:
+                self._hold(event, size)
+            else:
+                self._route(event, size)
+            self._catch_up()
+
+    def _is_next(self, event: Event, seq: int) -> bool:
+        """False for an event that was there before."""
+        if seq <= self.seq:
+            return False
+        if event.data.get("from_seq", seq) != self.seq + 1:
+            self._look_back(seq - 1)
+        self.seq = seq
+        return True
+
+    def _route(self, event: Event, size: int) -> None:
+        ref = str(event.data.get("ref"))
+        question = self._turns.get(event.turn) if event.turn is not None else None
+        turn = event.data.get("turn") if event.turn is None else event.turn
+        if question is None and isinstance(turn, int) and (question := self._questions.get(ref)) is not None:
+            question.turn = turn
+            self._turns[turn] = question
+        request = self._outbox.find(ref)
+        if event.turn is not None and question is not None:
+            # Its turn has begun, or is over before that: so the message was taken, whatever became of the ack.
+            if request is not None:
+                self._outbox.remove(request)
+            self._give(question, event, size)
+        elif event.name == "error" and request is not None:
+            self._refuse(request, event.data)
+        elif event.name == "ack" and request is not None and request.name != "history":
+            self._settle(request, event.data)
+        elif event.name == "history":
+            # It names no request, but they come in the order they were asked for.
+            request = self._outbox.first("history")
+            if request is not None:
+                self._settle(request, event.data)
+        elif event.name not in _BOOKKEEPING:
+            self.rest.put(event, size)
+
+    def _give(self, question: Question, event: Event, size: int = 0) -> None:
+        question.put(event, size)
+        if event.final:
+            self._forget(question)
+
+    def _refuse(self, request: Request, data: dict[str, Any]) -> None:
+        code = str(data.get("code"))
+        if code == "not_active" and request.copies > 1:
+            # An earlier copy did what there was to do, or it has ended by itself: both is what was wanted.
+            self._settle(request, {})
+        elif code == "server_shutdown" and request.name == "message" and self._lasting:
+            # This one goes away. The next one will take it.
+            request.copies = 0
+        else:
+            retryable = data.get("retryable") is True
+            self._settle(request, RequestRefused(code, str(data.get("message")), retryable=retryable))
+
+    def _settle(self, request: Request, result: Result) -> None:
+        self._outbox.remove(request)
+        request.settle(result)
+        self._flush()
+
+    def _forget(self, question: Question) -> None:
+        self._questions.pop(question.ref, None)
+        if question.turn is not None:
+            self._turns.pop(question.turn, None)
+
+    # -- looking back --------------------------------------------------------------------------------------------
+
+    def _look_back(self, last: int) -> None:
+        """The events behind the last one up to number `last` are missing; so is now what was held behind a hole."""
+        first = self._hole.get("from_seq", self.seq + 1)
+        self._held, self._held_size = [], 0
+        self._hole = {"from_seq": first, "seq": last}
+        self.seq = last
+        self.rest.put(Event("gap", self._hole))
+        self._ask_for_history()
+
+    def _ask_for_history(self) -> None:
+        """Behind all messages: by the time it comes, it is known which turns are theirs."""
+        self._withdraw_history()
+        self._looking_back = self._request("history", {}, self._history_came)
+        self._flush()
+
+    def _withdraw_history(self) -> None:
+        if self._looking_back is not None:
+            self._outbox.remove(self._looking_back)
+            self._looking_back, self._told = None, None
+
+    def _history_came(self, result: Result) -> None:
+        if isinstance(result, ChatError):
+            self._stop_looking_back()
+            for question in list(self._turns.values()):
+                self._forget(question)
+                question.end(result)
+        else:
+            self._told = result
+
+    def _hold(self, event: Event, size: int) -> None:
+        self._held.append((event, size))
+        self._held_size += size
+        if self._held_size > _MAX_HELD:
+            raise ProtocolError(CloseCode.MESSAGE_TOO_BIG, "the history does not come")
+
+    def _stop_looking_back(self) -> None:
+        self._withdraw_history()
+        self._held, self._held_size, self._hole = [], 0, {}
+
+    def _catch_up(self) -> None:
+        """Once all events are here up to where the history goes, everybody is told what is missing, and it goes on."""
+        history = self._told
+        if history is None or self.seq < (upto := _number(history.get("seq"))):
+            return
+        held, hole = self._held, self._hole
+        self._stop_looking_back()
+        begun = {event.turn for event, _ in held if event.name == "start"}
+        ending = {event.turn for event, _ in held if event.final}
+        recalled: dict[int | None, Question] = {}
+        for turn, question in list(self._turns.items()):
+            if turn not in begun and (missing := recall(history, question, ending=turn in ending)) is not None:
+                recalled[turn] = question
+                for event in (Event("gap", hole, turn), *missing):
+                    self._give(question, event)
+        for event, size in held:
+            asker = recalled.get(event.turn)
+            if asker is None or _number(event.seq) > upto or not _is_recalled(event, asker):
+                self._route(event, size)
+
+
+def _is_recalled(event: Event, question: Question) -> bool:
+    """The history has the text, and the questions that are open; it has neither tools nor sources."""
+    if event.name == "ask":
+        return str(event.data.get("call_id")) in question.calls
+    return event.name == "token" or (event.name == "reset" and event.data.get("channel") != "sources")
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
