@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from wsserver.wire.protocol import Protocol, State
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from wsserver.wire.handshake import Request
 
@@ -40,9 +41,9 @@ class Peer:
         self.request = await self._read_request()
         self.writer.write(handshake.accept(handshake.parse_upgrade(self.request)))
 
-    async def refuse(self, status: int, text: str) -> None:
+    async def refuse(self, status: int, text: str, *headers: tuple[str, str]) -> None:
         await self._read_request()
-        self.writer.write(handshake.refuse(HandshakeError(status, text)))
+        self.writer.write(handshake.refuse(HandshakeError(status, text, headers)))
 
     async def _read_request(self) -> Request:
         head = await self.reader.readuntil(b"\r\n\r\n")
@@ -50,9 +51,11 @@ class Peer:
         assert request is not None
         return request
 
-    async def tell(self, event: str, data: dict[str, Any], turn: int | None = None) -> None:
-        envelope = {"event": event, "data": data, "session_id": "s_1"}
-        await self.send(json.dumps(envelope if turn is None else {**envelope, "turn": turn}))
+    async def tell(
+        self, event: str, data: dict[str, Any], turn: int | None = None, seq: int | None = None, session_id: str = "s_1"
+    ) -> None:
+        envelope = {"event": event, "data": data, "session_id": session_id, "turn": turn, "seq": seq}
+        await self.send(json.dumps({name: value for name, value in envelope.items() if value is not None}))
 
     async def send(self, text: str) -> None:
         self.protocol.send(TEXT, text.encode())
@@ -85,9 +88,23 @@ class Peer:
             await self.flush()
 
 
+Script = Callable[[Peer], Awaitable[None]]
+
+
+def in_turn(*scripts: Script) -> Script:
+    """A script for each connection, in the order they come."""
+    left = list(scripts)
+
+    async def script(peer: Peer) -> None:
+        assert left, "another connection"
+        await left.pop(0)(peer)
+
+    return script
+
+
 @asynccontextmanager
 async def scripted(
-    script: Callable[[Peer], Awaitable[None]], context: ssl.SSLContext | None = None
+    script: Script, context: ssl.SSLContext | None = None, *, uds: str | None = None, port: int = 0
 ) -> AsyncIterator[str]:
     """Serves `script` to every connection; gives the URL. What a script raises is raised at the end."""
     failures: list[BaseException] = []
@@ -107,8 +124,11 @@ async def scripted(
             writer.close()
             running.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    port = server.sockets[0].getsockname()[1]
+    if uds is not None:
+        server = await asyncio.start_unix_server(serve, uds, ssl=context)
+    else:
+        server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=context)
+        port = server.sockets[0].getsockname()[1]
     try:
         yield f"{'wss' if context else 'ws'}://127.0.0.1:{port}/ws/chat"
     finally:

@@ -43,6 +43,59 @@ class TestConnecting:
 
         run(test())
 
+    def test_a_token_goes_where_servers_look_for_it(self) -> None:
+        seen = []
+
+        async def script(peer: Peer) -> None:
+            await peer.open()
+            assert peer.request is not None
+            seen.append(peer.request.headers["authorization"])
+            await peer.end()
+
+        async def test() -> None:
+            async with scripted(script) as url:
+                await first_event(url, token="a.b.c")
+                with pytest.raises(ConfigError, match="give one of them"):
+                    await first_event(url, token="x", headers=[("authorization", "y")])
+            assert seen == ["Bearer a.b.c"]
+
+        run(test())
+
+    @pytest.mark.parametrize("secure", [False, True])
+    def test_through_a_unix_socket(self, secure: bool, tmp_path: Path) -> None:
+        path = str(tmp_path / "server.sock")
+        context, trust = _tls() if secure else (None, None)
+
+        async def script(peer: Peer) -> None:
+            await peer.open()
+            assert peer.request is not None
+            assert (peer.request.headers["host"], peer.request.path) == ("127.0.0.1", "/there")
+            await peer.end()
+
+        async def test() -> None:
+            url = f"{'wss' if secure else 'ws'}://127.0.0.1/there"
+            with pytest.raises(ConnectError, match=f"nothing answers at {url} on {path}"):
+                await first_event(url, uds=path, ssl=trust)
+            async with scripted(script, context, uds=path):
+                await first_event(url, uds=path, ssl=trust)
+
+        run(test())
+
+    def test_over_tls_with_a_context_of_ones_own(self) -> None:
+        context, trust = _tls()
+
+        async def script(peer: Peer) -> None:
+            await peer.open()
+            await peer.end()
+
+        async def test() -> None:
+            async with scripted(script, context) as url:
+                await first_event(url, ssl=trust)
+                with pytest.raises(ConfigError, match="write wss"):
+                    await first_event(url.replace("wss", "ws"), ssl=trust)
+
+        run(test())
+
     def test_over_ipv6(self) -> None:
         if not socket.has_ipv6:
             pytest.skip("no IPv6 here")
@@ -55,8 +108,7 @@ class TestConnecting:
         run(test())
 
     def test_over_tls_with_a_certificate_that_is_trusted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(CERTIFICATE)
+        context, _ = _tls()
 
         async def script(peer: Peer) -> None:
             await peer.open()
@@ -187,3 +239,10 @@ class TestConnecting:
 
         with pytest.raises(ConfigError, match="leave it out"):
             run(test())
+
+
+def _tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """What the server shows, and what the client trusts."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context, ssl.create_default_context(cafile=CERTIFICATE)

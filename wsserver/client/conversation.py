@@ -12,6 +12,7 @@ The first event of a connection, `session`, says what has become of the conversa
 
 from __future__ import annotations
 
+import re
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 #: How many characters of events may wait for the history.
 _MAX_HELD = 16 * MiB
+
+#: What a token is made of: a subprotocol could not hold more.
+_TOKEN = re.compile("[A-Za-z0-9._~-]+")
 
 #: Events that are for the client itself.
 _BOOKKEEPING = frozenset(("ack", "pong", "replayed"))
@@ -104,10 +108,10 @@ class Conversation:
     @property
     def resume(self) -> str | None:
         """The subprotocol that asks for this session, None where it cannot be resumed."""
-        token, epoch = self.session.get("resume_token"), self.session.get("epoch")
-        if self.session.get("resumable") is not True or not token:
+        token = str(self.session.get("resume_token"))
+        if self.session.get("resumable") is not True or not _TOKEN.fullmatch(token):
             return None
-        return f"resume.{token}.{epoch}.{self.seq}"
+        return f"resume.{token}.{_number(self.session.get('epoch'))}.{self.seq}"
 
     def disconnected(self) -> None:
         """What comes next is the first event of another connection."""

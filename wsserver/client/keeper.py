@@ -7,6 +7,7 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING, Literal
 
+from ..errors import WsserverError
 from ..wire.close import CloseCode
 from .connection import Connection
 from .conversation import Conversation
@@ -59,7 +60,7 @@ class Keeper:
     async def close(self) -> None:
         """Ends the connection in order, within seconds; does nothing where it has ended."""
         self._closing = True
-        if self._returning is not None:
+        if self.state == "reconnecting" and self._returning is not None:
             self._returning.cancel()
             await asyncio.wait((self._returning,))
         await self._connection.link.close()
@@ -116,11 +117,11 @@ class Keeper:
                 self._connection = Connection(self._target, self, self.conversation.resume)
                 await self._connection.open()
                 return
-            except ConnectError as exc:
+            except WsserverError as exc:
                 loss.__cause__ = exc
-                retry_after = exc.retry_after
-                if not may_return(code=exc.code, status=exc.status):
+                if not isinstance(exc, ConnectError) or not may_return(code=exc.code, status=exc.status):
                     break
+                retry_after = exc.retry_after
         self._end(loss)
 
 

@@ -70,8 +70,8 @@ def retry_after(headers: Mapping[str, str]) -> float:
 class Backoff:
     """The delays between attempts, in seconds. `uniform(a, b)` gives a random number between the two."""
 
-    def __init__(self, uniform: Callable[[float, float], float] = random.uniform) -> None:
-        self._uniform = uniform
+    def __init__(self, uniform: Callable[[float, float], float] | None = None) -> None:
+        self._uniform = uniform or random.uniform
         self._bound: float = FIRST_DELAY
 
     def reset(self) -> None:
