@@ -28,10 +28,20 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     """An empty directory, no variables of ours, and no trace of what is imported."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in SETTINGS:
+    for name in (*SETTINGS, "token", "token_file"):
         monkeypatch.delenv(variable(name), raising=False)
     yield
     sys.modules.pop("answers", None)
+
+
+@pytest.fixture
+def chat(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the terminal would be called with; it returns 7."""
+    calls: list[Any] = []
+    terminal = ModuleType("wsserver.client.terminal")
+    terminal.chat = lambda *arguments: (calls.append(arguments), 7)[1]  # type: ignore[attr-defined, func-returns-value]
+    monkeypatch.setitem(sys.modules, terminal.__name__, terminal)
+    return calls
 
 
 @pytest.fixture
@@ -248,12 +258,32 @@ class TestOthers:
             cli.main(["--version"])
         assert (ended.value.code, capsys.readouterr().out) == (0, f"wsserver {wsserver.__version__}\n")
 
-    @pytest.mark.parametrize("arguments, url", [([], cli.DEFAULT_URL), (["ws://x/y"], "ws://x/y")])
-    def test_chat(self, arguments: list[str], url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        terminal = ModuleType("wsserver.client.terminal")
-        terminal.chat = lambda url: len(url)  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, terminal.__name__, terminal)
-        assert cli.main(["chat", *arguments]) == len(url)
+    @pytest.mark.parametrize(
+        "arguments, called",
+        [
+            ([], (cli.DEFAULT_URL, None, 120.0)),
+            (["ws://x/y"], ("ws://x/y", None, 120.0)),
+            (["--token", "t", "ws://x/y", "--max-reconnect-time", "0"], ("ws://x/y", "t", 0.0)),
+        ],
+    )
+    def test_chat(self, arguments: list[str], called: Any, chat: list[Any]) -> None:
+        assert cli.main(["chat", *arguments]) == 7
+        assert chat == [called]
+
+    def test_a_token_comes_from_its_variable_or_its_file(
+        self, chat: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("WSSERVER_TOKEN", "from the variable")
+        cli.main(["chat"])
+        cli.main(["chat", "--token", "from the flag"])
+        path = tmp_path / "token"
+        path.write_text("from the file\n")
+        monkeypatch.setenv("WSSERVER_TOKEN_FILE", str(path))
+        cli.main(["chat"])
+        assert [token for _, token, _ in chat] == ["from the variable", "from the flag", "from the file"]
+        path.unlink()
+        assert cli.main(["chat"]) == 2
+        assert "WSSERVER_TOKEN_FILE names a file that cannot be read" in capsys.readouterr().err
 
     def test_a_port_is_where_the_client_looks(self) -> None:
         config = Config()

@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .config import Config, flag, variable
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "chat":
             from .client.terminal import chat
 
-            return chat(options.url)
+            return chat(options.url, options.token or _secret(os.environ, "token"), options.max_reconnect_time)
         serve(options.app, config_from(vars(options), os.environ))
     except ConfigError as exc:
         # One line, also where the text quotes an exception that has several.
@@ -94,6 +95,17 @@ def config_from(options: Mapping[str, Any], environment: Mapping[str, str]) -> C
     return Config(**values)
 
 
+def _secret(environment: Mapping[str, str], name: str) -> str | None:
+    """A setting that should not stand on a command line: from its variable, or from the file that `…_FILE` names."""
+    path = environment.get(f"{variable(name)}_FILE")
+    if not path:
+        return environment.get(variable(name)) or None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{variable(name)}_FILE names a file that cannot be read: {exc}") from exc
+
+
 def _parse(setting: Field[Any], text: str, where: str) -> Any:
     kind: Any = type(setting.default)
     if kind is bool:
@@ -131,6 +143,14 @@ def _parser() -> argparse.ArgumentParser:
         _add_flag(serve, setting)
     chat = commands.add_parser("chat", help="talk to a server from this terminal", allow_abbrev=False)
     chat.add_argument("url", nargs="?", metavar="URL", default=DEFAULT_URL, help=f"default {DEFAULT_URL}")
+    chat.add_argument("--token", help="who you are; rather in WSSERVER_TOKEN, or a file named by WSSERVER_TOKEN_FILE")
+    chat.add_argument(
+        "--max-reconnect-time",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="how long to try to replace a lost connection (default 120, 0: no limit)",
+    )
     return parser
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from wsserver.client import ChatError, ConnectionLost, Event, RequestRefused, SessionLost
-from wsserver.client import conversation as conversation_module
+from wsserver.client import hole as hole_module
 from wsserver.client.conversation import Conversation
 from wsserver.errors import ProtocolError
 
@@ -249,7 +249,7 @@ class TestHole:
             ("token", {"value": "l"}),
             ("token", {"value": "m"}),
         ]
-        assert taken(stage.talk.rest)[0] == ("gap", {"from_seq": 4, "seq": 10})
+        assert taken(stage.talk.rest)[1] == ("gap", {"from_seq": 4, "seq": 10})
 
     def test_an_answer_that_ended_meanwhile_ends(self) -> None:
         stage = Stage()
@@ -375,7 +375,7 @@ class TestHole:
         stage.tell("token", 9, 11, value="x")
         stage.tell("news", None, 12)
         stage.tell("history", active={"turn": 9, "text": "wx"}, items=[], seq=12)
-        assert names(stage.talk.rest) == ["gap", "session", "news", "token"]
+        assert names(stage.talk.rest) == ["session", "gap", "news", "token"]
 
     def test_without_a_history_the_answers_are_over(self) -> None:
         stage = Stage()
@@ -390,7 +390,7 @@ class TestHole:
         assert names(second) == ["start"]
 
     def test_a_history_that_never_comes_fills_no_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(conversation_module, "_MAX_HELD", 100)
+        monkeypatch.setattr(hole_module, "MAX_HELD", 100)
         stage = Stage()
         stage.begun()
         stage.cut(recovered=False, seq=10)

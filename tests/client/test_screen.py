@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from wsserver.client import Event
-from wsserver.client.screen import Screen, clean, one_line
+from wsserver.client.screen import Screen, aside, clean, one_line
 
 
 def shown(*events: tuple[str, dict[str, Any]], colour: bool = False) -> str:
@@ -110,3 +110,51 @@ def test_colours_are_ours_alone() -> None:
     screen.disturbed()
     screen.prompt()
     assert "".join(written) == "\x1b[1m>\x1b[0m \n\x1b[1m>\x1b[0m "
+
+
+def test_what_a_turn_asks() -> None:
+    assert shown(
+        ("ask", {"message": "sure\n?", "schema": {"type": "boolean"}}),
+        ("ask", {"message": "which?", "schema": {"enum": ["a\x1b[0m", 2]}}),
+        ("ask", {"message": "name?", "schema": {}}),
+        ("ask", {"schema": "odd"}),
+    ).split("\n") == [
+        "? sure ? (yes or no)",
+        "? which? (a number of the list, or its text)",
+        "  1) a[0m",
+        "  2) 2",
+        "? name?",
+        "? ",
+        "",
+    ]
+
+
+def test_what_was_missed_is_said() -> None:
+    assert (
+        shown(
+            ("token", {"value": "one"}),
+            ("gap", {"from_seq": 2, "seq": 9}),
+            ("token", {"value": "two", "truncated": True}),
+        )
+        == "one\n[some steps of this answer were missed]\ntwo\n[a part of this answer is missing]\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (Event("reconnecting", {"code": 1006, "reason": ""}), "… reconnecting"),
+        (Event("session", {"resumed": True}), "connected again"),
+        (Event("session", {"resumed": False}), "connected again, in a new conversation"),
+        (Event("auth_expiring", {"expires_in": 30}), "your login ends in 30 s"),
+        (Event("news", {"message": "a\n\x1b[31mb"}), "• news: a [31mb"),
+        (Event("news", {"text": "t"}), "• news: t"),
+        (Event("n\x07", {"größe": 1}), '• n: {"größe": 1}'),
+        (Event("news", {"message": "x" * 500}), f"• news: {'x' * 200}"),
+        (Event("token", {"value": "of another"}, turn=3), None),
+        (Event("drain", {"reconnect_in": 1}), None),
+        (Event("gap", {"dropped": 1}), None),
+    ],
+)
+def test_what_belongs_to_no_question(event: Event, line: str | None) -> None:
+    assert aside(event) == line

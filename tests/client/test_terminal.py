@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from wsserver import Config, Server, Source, Status, TurnError
 
-from .peer import Peer, scripted
+from .peer import Peer, in_turn, scripted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -40,6 +40,10 @@ async def generate(turn: Turn) -> AsyncIterator[Item]:
         yield Source("Manual", score=0.5)
         yield "\x1b[31mansw"
         yield "er"
+    elif question == "ask":
+        sure = await turn.ask("are you sure?", {"type": "boolean"})
+        colour = await turn.ask("which one?", {"enum": ["red", "green"]})
+        yield f"{sure} {colour}"
     elif question == "fail":
         raise TurnError("no_luck", "it did not work", retryable=True)
     else:
@@ -87,8 +91,12 @@ def serving(**settings: Any) -> Background:
     return Background(serve())
 
 
-def command(url: str) -> list[str]:
-    return [sys.executable, "-W", "error", "-m", "wsserver", "chat", url]
+def command(url: str, *flags: str) -> list[str]:
+    return [sys.executable, "-W", "error", "-m", "wsserver", "chat", url, *flags]
+
+
+#: For a server that will not come back.
+IMPATIENT = ("--max-reconnect-time", "0.1")
 
 
 def environment(**others: str) -> dict[str, str]:
@@ -130,6 +138,36 @@ class TestPipe:
         ]
         assert ended.returncode == 0
 
+    def test_what_a_turn_asks_is_answered_by_the_next_lines(self) -> None:
+        with serving() as server:
+            ended = piped(server.url, "ask\nno\nred\nnext\nask\nyes\n")
+        assert ended.stdout.decode().split("\n")[1:] == [
+            "? are you sure? (yes or no)",
+            "? which one? (a number of the list, or its text)",
+            "  1) red",
+            "  2) green",
+            "False red",
+            "<next>",
+            "? are you sure? (yes or no)",
+            "? which one? (a number of the list, or its text)",
+            "  1) red",
+            "  2) green",
+            "[stopped]",
+            "",
+        ]
+        assert (ended.returncode, ended.stderr) == (0, b"")
+
+    def test_a_token_need_not_stand_on_the_command_line(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.open()
+            assert peer.request is not None
+            assert peer.request.headers["authorization"] == "Bearer secret"
+            await peer.end()
+
+        with Background(scripted(script)) as server:
+            variables = environment(WSSERVER_TOKEN="secret")
+            subprocess.run(command(server.url), input=b"", timeout=PATIENCE, env=variables, check=True)
+
     def test_an_answer_streams_before_its_end(self) -> None:
         with serving() as server, process(server.url) as (chat, typed):
             typed.write(b"hang\n")
@@ -164,9 +202,9 @@ class TestPipe:
 
 
 @contextmanager
-def process(url: str) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+def process(url: str, *flags: str) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     pipe = subprocess.PIPE
-    with subprocess.Popen(command(url), stdin=pipe, stdout=pipe, stderr=pipe, env=environment()) as chat:
+    with subprocess.Popen(command(url, *flags), stdin=pipe, stdout=pipe, stderr=pipe, env=environment()) as chat:
         assert chat.stdin is not None
         watchdog = threading.Timer(PATIENCE, chat.kill)
         watchdog.start()
@@ -201,7 +239,7 @@ class TestNoServer:
         assert ended.stderr.count(b"\n") == 1
 
     def test_the_server_goes_while_nobody_asks(self) -> None:
-        with serving() as server, process(server.url) as (chat, typed):
+        with serving() as server, process(server.url, *IMPATIENT) as (chat, typed):
             assert chat.stdout is not None
             assert chat.stderr is not None
             typed.write(b"one\n")
@@ -218,10 +256,10 @@ class TestNoServer:
 class Terminal:
     """`wsserver chat` under a terminal of its own."""
 
-    def __init__(self, url: str, **variables: str) -> None:
+    def __init__(self, url: str, *flags: str, **variables: str) -> None:
         self._screen, theirs = pty.openpty()
         self.process = subprocess.Popen(
-            command(url),
+            command(url, *flags),
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -268,8 +306,8 @@ class Terminal:
 
 
 @contextmanager
-def terminal(url: str, **variables: str) -> Iterator[Terminal]:
-    shown = Terminal(url, **variables)
+def terminal(url: str, *flags: str, **variables: str) -> Iterator[Terminal]:
+    shown = Terminal(url, *flags, **variables)
     try:
         yield shown
     finally:
@@ -355,18 +393,83 @@ class TestTerminal:
             assert shown.read_all() == 130
         assert shown.seen == "\n"
 
-    def test_the_connection_breaks_while_an_answer_runs(self) -> None:
-        async def script(peer: Peer) -> None:
-            await peer.open()
-            await peer.tell("start", {"ref": (await peer.hear())["id"]}, turn=1)
-            await peer.tell("token", {"value": "half"}, turn=1)
+    def test_the_connection_breaks_while_an_answer_runs_and_nothing_is_lost(self) -> None:
+        session = {"resumable": True, "resume_token": "s_1.secret", "epoch": 1, "seq": 0}
+
+        async def breaks(peer: Peer) -> None:
+            await peer.open(**session)
+            await peer.tell("start", {"ref": (await peer.hear())["id"]}, 1, 1)
+            await peer.tell("token", {"value": "half"}, 1, 2)
             peer.writer.write_eof()
 
+        async def goes_on(peer: Peer) -> None:
+            await peer.open(**{**session, "resumed": True, "recovered": True})
+            await peer.tell("token", {"value": "the rest"}, 1, 3)
+            await peer.tell("complete", {"final": True}, 1, 4)
+            await peer.end()
+
+        script = in_turn(breaks, goes_on)
         with Background(scripted(script)) as server, terminal(server.url, NO_COLOR="1") as shown:
             shown.read_until("> ")
             shown.type("hi\n")
-            shown.read_until(f"half\nwsserver: the server at {server.url} is gone (1006): run `wsserver chat` again")
-            assert shown.read_all() == 1
+            shown.read_until("half\n… reconnecting\nconnected again\nthe rest\n> ")
+            shown.type("\x04")
+            assert shown.read_all() == 0
+
+    def test_the_connection_breaks_at_the_prompt(self) -> None:
+        async def breaks(peer: Peer) -> None:
+            await peer.open()
+            await peer.hear()
+            peer.writer.write_eof()
+
+        async def forgot(peer: Peer) -> None:
+            await peer.open()
+            await peer.tell("news", {"message": "the\x1b[31m parcel\nis here"})
+            await peer.tell("complete", {"ref": (await peer.hear())["id"], "final": True}, 1)
+            await peer.end()
+
+        with Background(scripted(in_turn(breaks, forgot))) as server, terminal(server.url, NO_COLOR="1") as shown:
+            shown.read_until("> ")
+            shown.type("hi\n")
+            shown.read_until("… reconnecting\nconnected again, in a new conversation\n")
+            shown.read_until("• news: the[31m parcel is here\n")
+            shown.read_until("> ")
+            shown.type("\x04")
+            assert shown.read_all() == 0
+
+    def test_news_come_above_the_prompt(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.open()
+            await peer.tell("news", {"value": 1})
+            await peer.end()
+
+        with Background(scripted(script)) as server, terminal(server.url) as shown:
+            shown.read_until('\x1b[2m• news: {"value": 1}\x1b[0m\n\x1b[1m>\x1b[0m ')
+            shown.type("\x04")
+            assert shown.read_all() == 0
+
+    def test_what_a_turn_asks_is_answered_by_the_next_lines(self) -> None:
+        with serving() as server, terminal(server.url, NO_COLOR="1") as shown:
+            shown.read_until("> ")
+            shown.type("ask\n")
+            shown.read_until("? are you sure? (yes or no)\n> ")
+            shown.type("perhaps\n")
+            shown.read_until("please answer with yes or no\n> ")
+            shown.type("y\n")
+            shown.read_until("? which one? (a number of the list, or its text)\n  1) red\n  2) green\n> ")
+            shown.type("2\n")
+            shown.read_until("True green\n> ")
+            shown.type("ask\n")
+            shown.read_until("? are you sure? (yes or no)\n> ")
+            shown.interrupt()
+            shown.read_until("[stopped]\n> ")
+            shown.type("next\n")
+            shown.read_until("<next>\n> ")
+            shown.type("ask\n")
+            shown.read_until("? are you sure? (yes or no)\n> ")
+            shown.type("\x04")
+            shown.read_until("[stopped]\n")
+            assert shown.read_all() == 0
 
     def test_a_question_that_is_refused(self) -> None:
         async def script(peer: Peer) -> None:
@@ -383,7 +486,7 @@ class TestTerminal:
             assert shown.read_all() == 0
 
     def test_the_server_goes_while_an_answer_runs(self) -> None:
-        with serving() as server, terminal(server.url, NO_COLOR="1") as shown:
+        with serving() as server, terminal(server.url, *IMPATIENT, NO_COLOR="1") as shown:
             shown.read_until("> ")
             shown.type("hang\n")
             shown.read_until("hanging")

@@ -20,17 +20,14 @@ from ..errors import ProtocolError
 from ..wire.close import CloseCode
 from .errors import ChatError, RequestRefused, SessionLost
 from .events import Event, encode
-from .inbox import MiB, Question, Rest
+from .hole import Hole
+from .inbox import Question, Rest
 from .outbox import Outbox, Request
-from .recall import recall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .outbox import Result
-
-#: How many characters of events may wait for the history.
-_MAX_HELD = 16 * MiB
 
 #: What a token is made of: a subprotocol could not hold more.
 _TOKEN = re.compile("[A-Za-z0-9._~-]+")
@@ -57,11 +54,7 @@ class Conversation:
         self._outbox = Outbox()
         self._questions: dict[str, Question] = {}  # by the id of their message
         self._turns: dict[int, Question] = {}
-        self._looking_back: Request | None = None  # the request for the history
-        self._hole: dict[str, int] = {}  # which events are missing
-        self._held: list[tuple[Event, int]] = []
-        self._held_size = 0
-        self._told: dict[str, Any] | None = None  # the history, once it is here
+        self._hole: Hole | None = None
 
     # -- what the client asks for --------------------------------------------------------------------------------
 
@@ -128,20 +121,20 @@ class Conversation:
         resumed = data.get("resumed") is True and event.session_id == self.session_id
         self.session, self.session_id = data, event.session_id
         self.connected = True
+        if not first:
+            self.rest.put(event, size)
         if not resumed:
             self.seq = _number(data.get("seq"))
-            self._stop_looking_back()
+            self._withdraw_history()
+            self._hole = None
             if not first:
                 self._lose(SessionLost("the server has forgotten this conversation"), all_of_it=False)
-        looking_back = self._looking_back is not None
         self._withdraw_history()
         self._flush()
         if resumed and data.get("recovered") is not True:
             self._look_back(_number(data.get("seq")))
-        elif looking_back:
-            self._ask_for_history()
-        if not first:
-            self.rest.put(event, size)
+        elif self._hole is not None:
+            self._ask_for_history(self._hole)
 
     def _lose(self, error: ChatError, *, all_of_it: bool) -> None:
         """What was under way is lost; all of it, or all but the messages that nobody has taken."""
@@ -163,8 +156,8 @@ class Conversation:
                 raise ProtocolError(CloseCode.PROTOCOL_ERROR, "a conversation begins with the event session")
             self._begin(event, size)
         elif event.seq is None or self._is_next(event, event.seq):
-            if self._looking_back is not None and event.turn is not None:
-                self._hold(event, size)
+            if self._hole is not None and event.turn is not None:
+                self._hole.hold(event, size)
             else:
                 self._route(event, size)
             self._catch_up()
@@ -234,69 +227,42 @@ class Conversation:
 
     def _look_back(self, last: int) -> None:
         """The events behind the last one up to number `last` are missing; so is now what was held behind a hole."""
-        first = self._hole.get("from_seq", self.seq + 1)
-        self._held, self._held_size = [], 0
-        self._hole = {"from_seq": first, "seq": last}
-        self.seq = last
-        self.rest.put(Event("gap", self._hole))
-        self._ask_for_history()
-
-    def _ask_for_history(self) -> None:
-        """Behind all messages: by the time it comes, it is known which turns are theirs."""
         self._withdraw_history()
-        self._looking_back = self._request("history", {}, self._history_came)
-        self._flush()
+        hole = self._hole = Hole(self.seq + 1 if self._hole is None else self._hole.first, last)
+        self.seq = last
+        self.rest.put(Event("gap", hole.data))
+        self._ask_for_history(hole)
 
-    def _withdraw_history(self) -> None:
-        if self._looking_back is not None:
-            self._outbox.remove(self._looking_back)
-            self._looking_back, self._told = None, None
+    def _ask_for_history(self, hole: Hole) -> None:
+        """Behind all messages: by the time it comes, it is known which turns are theirs."""
 
-    def _history_came(self, result: Result) -> None:
-        if isinstance(result, ChatError):
-            self._stop_looking_back()
+        def came(result: Result) -> None:
+            if not isinstance(result, ChatError):
+                hole.history = result
+                return
+            self._hole = None
             for question in list(self._turns.values()):
                 self._forget(question)
                 question.end(result)
-        else:
-            self._told = result
 
-    def _hold(self, event: Event, size: int) -> None:
-        self._held.append((event, size))
-        self._held_size += size
-        if self._held_size > _MAX_HELD:
-            raise ProtocolError(CloseCode.MESSAGE_TOO_BIG, "the history does not come")
+        hole.request = self._request("history", {}, came)
+        self._flush()
 
-    def _stop_looking_back(self) -> None:
-        self._withdraw_history()
-        self._held, self._held_size, self._hole = [], 0, {}
+    def _withdraw_history(self) -> None:
+        """Another one will be asked for, or none."""
+        if self._hole is not None and self._hole.request is not None:
+            self._outbox.remove(self._hole.request)
+            self._hole.request = self._hole.history = None
 
     def _catch_up(self) -> None:
         """Once all events are here up to where the history goes, everybody is told what is missing, and it goes on."""
-        history = self._told
-        if history is None or self.seq < (upto := _number(history.get("seq"))):
-            return
-        held, hole = self._held, self._hole
-        self._stop_looking_back()
-        begun = {event.turn for event, _ in held if event.name == "start"}
-        ending = {event.turn for event, _ in held if event.final}
-        recalled: dict[int | None, Question] = {}
-        for turn, question in list(self._turns.items()):
-            if turn not in begun and (missing := recall(history, question, ending=turn in ending)) is not None:
-                recalled[turn] = question
-                for event in (Event("gap", hole, turn), *missing):
-                    self._give(question, event)
-        for event, size in held:
-            asker = recalled.get(event.turn)
-            if asker is None or _number(event.seq) > upto or not _is_recalled(event, asker):
+        hole = self._hole
+        if hole is not None and hole.filled(self.seq):
+            self._hole = None
+            for question, event in hole.missing(list(self._turns.values())):
+                self._give(question, event)
+            for event, size in hole.rest():
                 self._route(event, size)
-
-
-def _is_recalled(event: Event, question: Question) -> bool:
-    """The history has the text, and the questions that are open; it has neither tools nor sources."""
-    if event.name == "ask":
-        return str(event.data.get("call_id")) in question.calls
-    return event.name == "token" or (event.name == "reset" and event.data.get("channel") != "sources")
 
 
 def _number(value: object) -> int:

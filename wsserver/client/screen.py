@@ -5,7 +5,10 @@ Whatever a server sends is text and nothing else: control characters, of which e
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
+
+from . import reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +21,9 @@ del _CONTROLS[0x09], _CONTROLS[0x0A]
 
 DIM, RED, BOLD, _PLAIN = "\x1b[2m", "\x1b[31m", "\x1b[1m", "\x1b[0m"
 
+#: How much of an event is shown that the client does not know, in characters.
+_MAX_ASIDE = 200
+
 _TOOL_MARKS = {"started": "·", "progress": "·", "finished": "✓", "failed": "✗"}
 
 
@@ -29,6 +35,21 @@ def clean(text: object) -> str:
 def one_line(text: object) -> str:
     """The same with all white space, line ends too, as single spaces."""
     return " ".join(clean(text).split())
+
+
+def aside(event: Event) -> str | None:
+    """What belongs to no question, in one line; None for what a person need not see."""
+    data = event.data
+    if event.name == "reconnecting":
+        return "… reconnecting"
+    if event.name == "session":
+        return "connected again" if data.get("resumed") is True else "connected again, in a new conversation"
+    if event.name == "auth_expiring":
+        return f"your login ends in {one_line(data.get('expires_in'))} s"
+    if event.turn is not None or event.name in ("drain", "gap", "status"):
+        return None
+    text = data.get("message") or data.get("text") or json.dumps(data, ensure_ascii=False)
+    return f"• {one_line(event.name)}: {one_line(text)[:_MAX_ASIDE]}"
 
 
 class Screen:
@@ -44,7 +65,9 @@ class Screen:
             "tool": self._tool,
             "source": self._source,
             "status": self._status,
+            "ask": self._ask,
             "reset": self._reset,
+            "gap": self._gap,
             "complete": self._complete,
             "error": self._error,
         }
@@ -82,6 +105,8 @@ class Screen:
         if text:
             self._at_line_start = text.endswith("\n")
             self._write(text)
+        if data.get("truncated") is True:
+            self.line("[a part of this answer is missing]", DIM)
 
     def _tool(self, data: dict[str, Any]) -> None:
         status = data.get("status")
@@ -95,6 +120,17 @@ class Screen:
 
     def _status(self, data: dict[str, Any]) -> None:
         self.line(f"… {one_line(data.get('message', ''))}", DIM)
+
+    def _ask(self, data: dict[str, Any]) -> None:
+        schema = data.get("schema")
+        schema = schema if isinstance(schema, dict) else {}
+        wanted = reply.wanted(schema)
+        self.line(f"? {one_line(data.get('message', ''))}{f' ({wanted})' if wanted else ''}", BOLD)
+        for number, choice in enumerate(reply.choices(schema), 1):
+            self.line(f"  {number}) {one_line(choice)}")
+
+    def _gap(self, data: dict[str, Any]) -> None:
+        self.line("[some steps of this answer were missed]", DIM)
 
     def _reset(self, data: dict[str, Any]) -> None:
         if data.get("channel") == "sources":

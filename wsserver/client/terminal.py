@@ -5,31 +5,36 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-import re
 import signal
 import sys
-import threading
-from codecs import getincrementaldecoder
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from . import reply
 from .chat import connect
-from .errors import ChatError, ConnectionLost, RequestRefused
-from .screen import DIM, Screen, one_line
+from .errors import ChatError, ConnectionLost, RequestRefused, SessionLost
+from .keyboard import Keyboard
+from .screen import DIM, Screen, aside, one_line
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from .chat import Chat
+    from .events import Event
 
-_READ_SIZE = 2**16
+SECONDS = 1
+
+#: How long a lost connection is tried to be replaced: as long as servers keep a session unless they are told otherwise.
+MAX_RECONNECT_TIME = 120.0 * SECONDS
+
 _INTERRUPTED = 128 + signal.SIGINT
-_KEYS = re.compile("\x1b(?:\\[[0-9;]*[A-Za-z~]|O[A-Z])")
 
 
-def chat(url: str) -> int:
+def chat(url: str, token: str | None = None, max_reconnect_time: float = MAX_RECONNECT_TIME) -> int:
     """Talks with the server at `url` until the end of standard input or Ctrl-C; returns the exit status.
+
+    `token` says who talks; a lost connection is replaced within `max_reconnect_time` seconds, 0 for no limit.
 
     0 at the end of the input or Ctrl-C at the prompt, 1 with one line on standard error where there is no server or
     none any more, 130 where Ctrl-C ended it midway. Raises `ConfigError` for a URL that cannot be.
@@ -39,7 +44,7 @@ def chat(url: str) -> int:
             # Not every terminal can show every character; the rest of the answer is still worth reading.
             stream.reconfigure(errors="replace")
     try:
-        return asyncio.run(_Terminal(url).run())
+        return asyncio.run(_Terminal(url, token, max_reconnect_time).run())
     except ConnectionLost as exc:
         text = f"the server at {url} is gone ({one_line(exc)}): run `wsserver chat` again once it is back"
     except ChatError as exc:
@@ -52,64 +57,21 @@ def chat(url: str) -> int:
     return 1
 
 
-class _Input:
-    """Lines of standard input, read by a daemon thread on demand: a read that nobody waits for must not hold us.
-
-    It reads the bare file: a thread inside of `sys.stdin` would hold its lock when the interpreter ends.
-    """
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._wanted = threading.Semaphore(0)
-        self._decoder = getincrementaldecoder("utf-8")("replace")
-        self._lines: deque[str] = deque()
-        self._rest = ""
-        self._ended = False
-        self._arrived = asyncio.Event()
-        threading.Thread(target=self._read, name="standard input", daemon=True).start()
-
-    async def line(self) -> str | None:
-        """The next line that is not blank, without its end; None at the end of all."""
-        while not self._lines:
-            if self._ended:
-                return None
-            self._arrived.clear()
-            self._wanted.release()
-            await self._arrived.wait()
-        return self._lines.popleft()
-
-    def _read(self) -> None:
-        while self._wanted.acquire():
-            try:
-                data = os.read(sys.stdin.fileno(), _READ_SIZE)
-            except OSError:  # a terminal that is gone has no more lines
-                data = b""
-            try:
-                self._loop.call_soon_threadsafe(self._take, data)
-            except RuntimeError:  # the loop is closed: nobody reads on
-                return
-
-    def _take(self, data: bytes) -> None:
-        self._ended = not data
-        *lines, self._rest = (self._rest + self._decoder.decode(data, final=self._ended)).split("\n")
-        if self._ended:
-            lines.append(self._rest)
-        self._lines.extend(line for text in lines if (line := _typed(text)))
-        self._arrived.set()
-
-
 class _Terminal:
     """One run of `chat`: asks what is typed, one question after the other."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str | None, max_reconnect_time: float) -> None:
         terminal = sys.stdout.isatty()
         colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._url = url
+        self._token = token
+        self._max_reconnect_time = max_reconnect_time
         self._interactive = sys.stdin.isatty() and terminal
         self._screen = Screen(_write, colour=colour)
         self._chat: Chat | None = None  # while an answer runs that Ctrl-C can stop
         self._stopping: asyncio.Task[None] | None = None
-        self._at_prompt = False
+        self._at_prompt = False  # and nothing runs
+        self._prompted = False  # a line of the person is expected
         self._main: asyncio.Task[int] | None = None
 
     async def run(self) -> int:
@@ -138,46 +100,112 @@ class _Terminal:
             self._main.cancel()
 
     async def _talk(self) -> int:
-        async with connect(self._url) as chat:
+        async with connect(
+            self._url, token=self._token, reconnect=True, max_reconnect_time=self._max_reconnect_time
+        ) as chat:
             self._screen.line(f"Connected to {self._url}", DIM)
             if self._interactive:
                 self._screen.line("Ctrl-C stops an answer, Ctrl-D leaves.", DIM)
-            lines = _Input()
-            while (question := await self._question(chat, lines)) is not None:
-                await self._answer(chat, question)
+            listening = asyncio.create_task(self._listen(chat))
+            try:
+                keyboard = Keyboard()
+                while (question := await self._question(chat, keyboard)) is not None:
+                    await self._answer(chat, question, keyboard)
+            finally:
+                listening.cancel()
             if self._interactive:
                 self._screen.disturbed()
                 self._screen.end_line()
             return 0
 
-    async def _question(self, chat: Chat, lines: _Input) -> str | None:
+    async def _listen(self, chat: Chat) -> None:
+        """Shows what comes without being asked for; how it ends is told elsewhere."""
+        with suppress(ConnectionLost):
+            async for event in chat.events():
+                if (text := aside(event)) is not None:
+                    prompted = self._prompted
+                    self._leave_prompt()
+                    self._screen.line(text, DIM)
+                    if prompted:
+                        self._prompt()
+
+    async def _question(self, chat: Chat, keyboard: Keyboard) -> str | None:
         """The next line; raises `ConnectionLost` if the server goes before it comes."""
-        if self._interactive:
-            self._screen.prompt()
+        self._prompt()
         self._at_prompt = True
-        line, lost = asyncio.create_task(lines.line()), asyncio.create_task(chat.lost())
+        line, lost = asyncio.create_task(keyboard.line()), asyncio.create_task(chat.lost())
         try:
             await asyncio.wait((line, lost), return_when=asyncio.FIRST_COMPLETED)
             if lost.done():
-                if self._interactive:
-                    self._screen.disturbed()
-                    self._screen.end_line()
+                self._leave_prompt()
                 raise lost.result()
-            self._at_prompt = False
+            self._at_prompt = self._prompted = False
             return line.result()
         finally:
             line.cancel()
             lost.cancel()
 
-    async def _answer(self, chat: Chat, question: str) -> None:
+    async def _answer(self, chat: Chat, question: str, keyboard: Keyboard) -> None:
         self._chat, self._stopping = chat, None
+        asks: deque[Event] = deque()
+        replying: asyncio.Task[None] | None = None
         try:
             async for event in chat.ask(question):
+                self._leave_prompt()
                 self._screen.show(event)
+                if event.name == "ask":
+                    asks.append(event)
+                    if replying is None or replying.done():
+                        replying = asyncio.create_task(self._reply(chat, asks, keyboard))
+                elif asks and not event.final:
+                    self._prompt()
         except RequestRefused as exc:
             self._screen.failure(exc.message, retryable=exc.retryable)
+        except SessionLost as exc:
+            self._screen.failure(str(exc), retryable=True)
         finally:
             self._chat = None
+            if replying is not None:
+                replying.cancel()
+                await asyncio.wait((replying,))
+            self._leave_prompt()
+            self._screen.end_line()
+
+    async def _reply(self, chat: Chat, asks: deque[Event], keyboard: Keyboard) -> None:
+        """Takes what is typed as the answers to what the turn asks, one after the other."""
+        while asks:
+            data = asks[0].data
+            self._prompt()
+            line = await keyboard.line()
+            self._prompted = False
+            if line is None:
+                # Nobody will ever answer.
+                await _stop(chat)
+                return
+            try:
+                value = reply.parse(data.get("schema") or {}, line)
+                await chat.answer(str(data.get("call_id")), value)
+            except (ValueError, RequestRefused) as exc:
+                if isinstance(exc, RequestRefused) and exc.code == "not_active":
+                    asks.popleft()
+                else:
+                    self._screen.line(exc.message if isinstance(exc, RequestRefused) else str(exc), DIM)
+            except ChatError:
+                # What became of the answer is told by its events.
+                return
+            else:
+                asks.popleft()
+
+    def _prompt(self) -> None:
+        if self._interactive:
+            self._screen.prompt()
+            self._prompted = True
+
+    def _leave_prompt(self) -> None:
+        """What is shown next begins below the prompt, and below what was typed there."""
+        if self._prompted:
+            self._prompted = False
+            self._screen.disturbed()
             self._screen.end_line()
 
 
@@ -185,11 +213,6 @@ async def _stop(chat: Chat) -> None:
     # What became of the answer is told by its last event.
     with suppress(ChatError):
         await chat.stop()
-
-
-def _typed(text: str) -> str:
-    """What the person meant: without the codes that keys such as the arrows leave in a plain terminal."""
-    return "".join(filter(str.isprintable, _KEYS.sub("", text))).strip()
 
 
 def _write(text: str) -> None:
