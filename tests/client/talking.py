@@ -39,6 +39,9 @@ class App:
             yield "so far"
             self.hung.set()
             await asyncio.Event().wait()
+        if turn.content == "ask":
+            yield f"{await turn.ask('how many?', {'type': 'integer'})}"
+            return
         if turn.content == "fail":
             raise TurnError("no_luck", "it did not work", retryable=True)
         for word in str(turn.content).split():

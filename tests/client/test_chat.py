@@ -6,10 +6,12 @@ import asyncio
 
 import pytest
 
-from wsserver.client import RequestRefused, connect
+from tests.clock import run_virtually
+from wsserver import Config, Server
+from wsserver.client import ConnectionLost, RequestRefused, connect
 
 from .peer import Peer, scripted
-from .talking import events_of, run, talking, text_of
+from .talking import App, events_of, run, talking, text_of
 
 
 class TestAsking:
@@ -164,3 +166,111 @@ class TestHistory:
                 await asking
 
         run(test())
+
+
+class TestAnswering:
+    def test_what_a_turn_asks(self) -> None:
+        async def test() -> None:
+            async with talking() as (_, _, chat):
+                text = ""
+                async for event in chat.ask("ask"):
+                    if event.name == "ask":
+                        assert (event.data["message"], event.data["schema"]) == ("how many?", {"type": "integer"})
+                        with pytest.raises(RequestRefused, match="bad_message: the answer must be of type integer"):
+                            await chat.answer(event.data["call_id"], "three")
+                        await chat.answer(event.data["call_id"], 3)
+                    elif event.name == "token":
+                        text += event.data["value"]
+                assert text == "3"
+
+        run(test())
+
+    def test_what_nobody_asks_is_refused(self) -> None:
+        async def test() -> None:
+            async with talking() as (_, _, chat):
+                with pytest.raises(RequestRefused) as caught:
+                    await chat.answer("c_unknown", True)
+                assert caught.value.code == "not_active"
+
+        run(test())
+
+
+class TestEvents:
+    def test_what_is_pushed(self) -> None:
+        async def test() -> None:
+            async with talking() as (server, _, chat):
+                assert chat.session_id is not None
+                await server.push(chat.session_id, "before", {"number": 1})
+                assert await text_of(chat, "hi") == "hi"
+                events = chat.events()
+                first = await anext(events)
+                assert (first.name, first.data, first.turn) == ("before", {"number": 1}, None)
+                waiting = asyncio.ensure_future(anext(events))
+                await asyncio.sleep(0)
+                await server.push(chat.session_id, "after")
+                assert (await waiting).name == "after"
+                await chat.close()
+                assert [event async for event in events] == []
+
+        run(test())
+
+    def test_a_second_client_of_the_session_takes_over(self) -> None:
+        async def test() -> None:
+            async with talking() as (server, app, chat):
+                asking = asyncio.create_task(events_of(chat, "hang"))
+                await app.hung.wait()
+                query = f"?resume={chat.session['resume_token']}&last_seq=0&epoch={chat.session['epoch']}"
+                async with connect(f"{server.urls[0]}{query}") as second:
+                    with pytest.raises(ConnectionLost) as caught:
+                        await asking
+                    assert caught.value.code == 4502
+                    assert second.session["recovered"] is True
+                    events = second.events()
+                    assert [(await anext(events)).name for _ in range(2)] == ["start", "token"]
+                    assert await second.stop()
+                    assert (await anext(events)).data["status"] == "stopped"
+
+        run(test())
+
+
+class TestEnding:
+    def test_the_session_is_gone(self) -> None:
+        async def test() -> None:
+            async with talking() as (server, app, chat):
+                asking = asyncio.create_task(events_of(chat, "hang"))
+                await app.hung.wait()
+                await chat.end()
+                assert (await asking)[-1].data["status"] == "stopped"
+                assert (await chat.lost()).code == 1000
+                assert list(server.sessions) == []
+                await chat.end()
+                assert chat.state == "closed"
+
+        run(test())
+
+
+class TestHandingOver:
+    def test_a_server_that_runs_empty_sends_its_clients_to_the_next(self) -> None:
+        async def test() -> None:
+            app, next_app = App(), App()
+            async with Server(app.generate, Config(port=0, drain_timeout=20)) as server:
+                async with connect(server.urls[0], reconnect=True) as chat:
+                    before = chat.session_id
+                    asking = asyncio.create_task(events_of(chat, "hang"))
+                    await app.hung.wait()
+                    draining = asyncio.create_task(server.drain())
+                    events = chat.events()
+                    assert (await anext(events)).name == "drain"
+                    # The old server begins nothing any more: the new one will.
+                    later = asyncio.create_task(text_of(chat, "for the next"))
+                    await asyncio.sleep(0.1)
+                    assert await chat.stop()
+                    assert (await asking)[-1].data["status"] == "stopped"
+                    await draining
+                    config = Config(port=int(server.urls[0].split(":")[2].split("/")[0]))
+                    async with Server(next_app.generate, config):
+                        assert await later == "forthenext"
+                        assert chat.session_id != before
+                        assert [(await anext(events)).name for _ in range(2)] == ["reconnecting", "session"]
+
+        run_virtually(test())

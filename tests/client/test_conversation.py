@@ -122,6 +122,14 @@ class TestOrder:
         assert text_of(taken(question)) == "cdef"
         assert stage.sent() == []
 
+    def test_a_session_that_is_joined_begins_where_the_server_says(self) -> None:
+        stage = Stage(connected=False)
+        stage.session(resumed=True, recovered=True, seq=7)
+        stage.tell("token", 1, 5, value="abc", from_seq=3)
+        stage.tokens(1, 5, "def")
+        assert text_of(taken(stage.talk.rest)) == "abcef"
+        assert stage.sent() == []
+
     def test_pushed_events_and_turns_of_others_are_the_rest(self) -> None:
         stage = Stage()
         stage.tell("news", None, 1, text="x")

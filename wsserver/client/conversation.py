@@ -55,6 +55,7 @@ class Conversation:
         self._questions: dict[str, Question] = {}  # by the id of their message
         self._turns: dict[int, Question] = {}
         self._hole: Hole | None = None
+        self._joining = False  # a session that had begun without us: its next event may have any number
 
     # -- what the client asks for --------------------------------------------------------------------------------
 
@@ -125,6 +126,7 @@ class Conversation:
             self.rest.put(event, size)
         if not resumed:
             self.seq = _number(data.get("seq"))
+            self._joining = data.get("resumed") is True
             self._withdraw_history()
             self._hole = None
             if not first:
@@ -164,9 +166,13 @@ class Conversation:
 
     def _is_next(self, event: Event, seq: int) -> bool:
         """False for an event that was there before."""
+        first = _number(event.data.get("from_seq")) or seq
+        if self._joining:
+            self._joining = False
+            self.seq = first - 1
         if seq <= self.seq:
             return False
-        if event.data.get("from_seq", seq) != self.seq + 1:
+        if first != self.seq + 1:
             self._look_back(seq - 1)
         self.seq = seq
         return True
