@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager, closing
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +21,16 @@ import pytest
 import uvicorn
 import websockets
 
-from examples import ask, conversations, echo, fastapi_app
+from examples import ask, conversations, echo, fastapi_app, resume_client
+from tests.client.proxy import Fate, failing
 from tests.clock import run_virtually
 from tests.peer import Peer, Refused, request, text_of
-from wsserver import Config, Server
+from wsserver import Config, Reset, Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from wsserver import Item, Turn
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 
@@ -181,3 +186,26 @@ def test_conversations(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE conversations (name TEXT PRIMARY KEY, history TEXT NOT NULL)")
         connection.execute("INSERT INTO conversations VALUES ('trip', '[]')")
     asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_resume_client(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    async def generate(turn: Turn) -> AsyncIterator[Item]:
+        yield "no, "
+        yield Reset("answer")
+        if await turn.ask("really?", {"type": "boolean"}):
+            for number in range(20):
+                yield f"{number} "
+        yield str(turn.content)
+
+    fates = [Fate(inf, inf), Fate(inf, 1500)]
+
+    async def main() -> None:
+        async with Server(generate, Config(port=0)) as server, failing(server.urls[0], lambda: fates.pop()) as url:
+            await resume_client.main(url)
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\ntwo\n"))
+    run_virtually(main())
+    shown: Any = capsys.readouterr()
+    count = " ".join(map(str, range(20)))
+    assert shown.out == f"{count} one\n{count} two\n"
+    assert [line.split()[0] for line in shown.err.splitlines()] == ["[reconnecting", "[session"]
