@@ -11,13 +11,24 @@ from pathlib import Path
 import pytest
 
 from wsserver import Config, Server
-from wsserver.client import ConnectError, connect
+from wsserver.client import ConnectError, ConnectionLost, connect
+from wsserver.client.connection import Connection, Target
 from wsserver.errors import ConfigError
 
 from .peer import Peer, scripted
 from .talking import App, first_event, run, text_of
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
+
+
+class Nobody:
+    """Wants to hear nothing."""
+
+    def received(self, text: str) -> None:
+        raise AssertionError(text)
+
+    def dropped(self, loss: ConnectionLost) -> None:
+        raise AssertionError(loss)
 
 
 class TestConnecting:
@@ -225,6 +236,16 @@ class TestConnecting:
                 await ended.wait()
 
         asked, ended = asyncio.Event(), asyncio.Event()
+        run(test())
+
+    def test_what_comes_after_its_time_comes_too_late(self) -> None:
+        async def test() -> None:
+            connection = Connection(Target.parse("ws://127.0.0.1:1/"), Nobody())
+            with pytest.raises(ConnectError):
+                await connection.open()
+            connection.received("session")
+            connection.ended()
+
         run(test())
 
     @pytest.mark.parametrize("url", ["ws://127.0.0.1:1/#x", "http://127.0.0.1/"])

@@ -106,6 +106,14 @@ class TestOrder:
         stage.talk.ask("two")
         assert stage.sent() == [("message", "c3")]
 
+    def test_what_cannot_be_sent_is_not_kept(self) -> None:
+        stage = Stage(connected=False)
+        for content in ("\ud800", float("inf"), object()):
+            with pytest.raises((ValueError, TypeError)):
+                stage.talk.ask(content)
+        stage.session(resumed=False)
+        assert stage.sent() == []
+
     def test_no_event_comes_twice(self) -> None:
         stage = Stage()
         question = stage.begun("abc")
@@ -426,11 +434,14 @@ class TestAnotherSession:
         assert names(stage.talk.rest) == ["session"]
         assert (stage.talk.session_id, stage.talk.seq) == ("s_2", 6)
 
-    def test_while_the_history_is_awaited(self) -> None:
+    @pytest.mark.parametrize("told", [True, False])
+    def test_while_the_history_is_awaited(self, told: bool) -> None:
         stage = Stage()
         question = stage.begun("ab")
         stage.cut(recovered=False, seq=10)
         stage.tokens(1, 11, "k")
+        if told:
+            stage.tell("history", items=[], active=None, seq=15)
         stage.cut(resumed=False, session_id="s_2", seq=0)
         assert isinstance(error_of(question), SessionLost)
         again = stage.talk.ask("again")

@@ -423,6 +423,19 @@ class TestGivingUp:
 
         run(test())
 
+    def test_who_leaves_a_server_that_does_not_answer_does_not_come_back(self) -> None:
+        async def deaf(peer: Peer) -> None:
+            await peer.open(**SESSION)
+            await asyncio.Event().wait()
+
+        async def test() -> None:
+            async with chatting(deaf) as chat:
+                await chat.close()
+                assert ((await chat.lost()).code, chat.state) == (1006, "closed")
+                assert [event.name async for event in chat.events()] == []
+
+        run(test())
+
 
 class TestEnd:
     def test_the_session_ends_with_1000(self) -> None:

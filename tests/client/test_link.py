@@ -95,6 +95,36 @@ class TestPace:
 
         run(test())
 
+    def test_what_is_listened_to_has_its_pace_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(chat_module, "MAX_UNREAD", 300)
+
+        async def test() -> None:
+            chat = Chat(Target.parse("ws://h/"))
+            link, transport = link_of(chat), Transport()
+            link.connection_made(transport)
+            server = Protocol(1000, opening=handshake.accept(handshake.parse_upgrade(_request(transport.written[0]))))
+
+            def tell(event: str, text: str = "") -> None:
+                server.send(TEXT, json.dumps({"event": event, "data": {"text": text}}).encode())
+                link.data_received(server.data_to_send())
+
+            tell("session")
+            for _ in range(4):
+                tell("news", "x" * 100)
+            # Who does not listen is not made to wait for it.
+            assert transport.reading
+            events = chat.events()
+            await anext(events)
+            tell("news", "x" * 100)
+            assert not transport.reading
+            await anext(events)
+            await anext(events)
+            assert transport.reading
+            await events.aclose()
+            link.connection_lost(None)
+
+        run(test())
+
 
 class Owner:
     """Hears what a link tells."""
@@ -196,8 +226,8 @@ class TestLife:
     def test_nothing_is_watched_any_more_once_it_is_gone(self) -> None:
         async def test() -> None:
             async with self.linked() as (link, transport, _):
+                link.send("question")
                 transport.written.clear()
-            link.send("late")
             await asyncio.sleep(1000)
             assert (transport.written, transport.aborted) == ([], False)
 

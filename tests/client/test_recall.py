@@ -89,6 +89,12 @@ def test_how_it_ended(status: str) -> None:
     assert events(over("", status), question("")) == [("complete", {"status": status, "final": True})]
 
 
+def test_what_an_application_brought_along_is_no_answer_of_this_session() -> None:
+    history = over("ab", "completed")
+    history["items"].insert(0, said("assistant", "long ago", "completed"))
+    assert events(history, question("ab")) == [("complete", {"status": "completed", "final": True})]
+
+
 def test_that_it_failed() -> None:
     told = recall(over("so f", "failed"), question(""))
     assert told is not None

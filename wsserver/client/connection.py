@@ -113,10 +113,9 @@ class Connection:
 
     def begin(self, ping_interval: float) -> None:
         """The server's first event was there; `ping_interval` in seconds, 0 where the server does not ping."""
-        if not self._opened.done():
-            self.began_at = self._loop.time()
-            self.link.expect_life(ping_interval)
-            self._opened.set_result(None)
+        self.began_at = self._loop.time()
+        self.link.expect_life(ping_interval)
+        self._opened.set_result(None)
 
     @property
     def age(self) -> float:
@@ -126,7 +125,9 @@ class Connection:
     # -- called by the link --------------------------------------------------------------------------------------
 
     def received(self, text: str) -> None:
-        self._user.received(text)
+        # What comes after its time was up has come too late.
+        if not self._opened.cancelled():
+            self._user.received(text)
 
     def ended(self) -> None:
         if not self._opened.done():

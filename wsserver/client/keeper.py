@@ -111,7 +111,9 @@ class Keeper:
             delay = max(min(self._backoff.next(), left), retry_after, self._not_before - now)
             if delay > left:
                 break
-            logger.info("%s is lost (%s): connecting again in %.1f s", self._target.url, loss, delay)
+            # Without path and query: they may hold secrets.
+            host = self._target.address.host_header
+            logger.info("%s is lost (%s): connecting again in %.1f s", host, loss, delay)
             await asyncio.sleep(delay)
             try:
                 self._connection = Connection(self._target, self, self.conversation.resume)

@@ -169,8 +169,6 @@ class Link(asyncio.Protocol):
 
     def _watch(self) -> None:
         """Looks whether the peer is alive, and when to look again."""
-        if self._transport is None:
-            return
         if not self._reading:
             # Where we do not look, nothing can be seen.
             self._heard()
