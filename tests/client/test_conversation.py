@@ -208,10 +208,10 @@ class TestResuming:
         for _ in range(2):
             stage.talk.request("history", {}, results.append)
         stage.tell("history", items=[1])
-        stage.tell("error", ref="c2", code="rate_limited", message="slowly", retryable=True)
+        stage.tell("error", ref="c2", code="rate_limited", message="slowly", retryable=True, retry_after=1.5)
         assert results[0] == {"items": [1]}
         assert isinstance(results[1], RequestRefused)
-        assert results[1].retryable
+        assert (results[1].retryable, results[1].retry_after) == (True, 1.5)
 
     @pytest.mark.parametrize("lasting", [True, False])
     def test_a_message_for_a_server_that_goes_away_is_for_the_next_one(self, lasting: bool) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ProtocolError
 from ..wire.close import CloseCode
 from .errors import ChatError, RequestRefused, SessionLost
-from .events import Event, encode
+from .events import Event, encode, seconds
 from .hole import Hole
 from .inbox import Question, Rest
 from .outbox import Outbox, Request
@@ -216,8 +216,8 @@ class Conversation:
             # This one goes away. The next one will take it.
             request.copies = 0
         else:
-            retryable = data.get("retryable") is True
-            self._settle(request, RequestRefused(code, str(data.get("message")), retryable=retryable))
+            retryable, wait = data.get("retryable") is True, seconds(data.get("retry_after"))
+            self._settle(request, RequestRefused(code, str(data.get("message")), retryable=retryable, retry_after=wait))
 
     def _settle(self, request: Request, result: Result) -> None:
         self._outbox.remove(request)

@@ -78,10 +78,14 @@ class SessionLost(ChatError):
 
 
 class RequestRefused(ChatError):
-    """The server did not take a request: its error `code` and `message`, and whether to try the same again."""
+    """The server did not take a request: its error `code` and `message`, and whether to try the same again.
 
-    def __init__(self, code: str, message: str, *, retryable: bool = False) -> None:
+    `retry_after` is in how many seconds, 0.0 where the server did not say.
+    """
+
+    def __init__(self, code: str, message: str, *, retryable: bool = False, retry_after: float = 0.0) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.retryable = retryable
+        self.retry_after = retry_after

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from ..errors import ProtocolError
@@ -12,7 +13,10 @@ from ..wire.close import CloseCode
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something the server tells. `turn` and `seq` are None where the event has none."""
+    """Something the server tells. `turn` and `seq` are None where the event has none.
+
+    What the client tells by itself, such as `gap` and what it has from the history, has no `session_id` and no `seq`.
+    """
 
     name: str
     data: dict[str, Any] = field(default_factory=dict)
@@ -51,3 +55,8 @@ def encode(name: str, data: dict[str, Any], ref: str) -> str:
     text = json.dumps({"event": name, "data": data, "id": ref}, ensure_ascii=False, allow_nan=False)
     text.encode()
     return text
+
+
+def seconds(value: object) -> float:
+    """A time that the server gives; nonsense is none."""
+    return float(value) if isinstance(value, int | float) and 0 < value < inf else 0.0

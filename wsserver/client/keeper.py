@@ -12,7 +12,7 @@ from ..wire.close import CloseCode
 from .connection import Connection
 from .conversation import Conversation
 from .errors import ConnectError, ConnectionLost
-from .events import Event, decode
+from .events import Event, decode, seconds
 from .retry import LASTING, Backoff, may_return
 
 if TYPE_CHECKING:
@@ -80,9 +80,9 @@ class Keeper:
         self.conversation.receive(event, len(text))
         if self.state != "connected":
             self.state = "connected"
-            self._connection.begin(_seconds(event.data.get("ping_interval")))
+            self._connection.begin(seconds(event.data.get("ping_interval")))
         elif event.name == "drain":
-            self._not_before = self._loop.time() + _seconds(event.data.get("reconnect_in"))
+            self._not_before = self._loop.time() + seconds(event.data.get("reconnect_in"))
         self._moved()
 
     def dropped(self, loss: ConnectionLost) -> None:
@@ -125,8 +125,3 @@ class Keeper:
                     break
                 retry_after = exc.retry_after
         self._end(loss)
-
-
-def _seconds(value: object) -> float:
-    """A time that the server gives; nonsense is none."""
-    return float(value) if isinstance(value, int | float) and 0 < value < inf else 0.0
