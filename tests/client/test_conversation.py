@@ -130,6 +130,20 @@ class TestOrder:
         assert text_of(taken(question)) == "cdef"
         assert stage.sent() == []
 
+    def test_events_of_the_applications_own_may_use_our_words(self) -> None:
+        stage = Stage()
+        question = stage.talk.ask("hi")
+        stage.tell("news", None, 1, ref="c1", turn=7, from_seq=9)
+        stage.tell("token", 7, 2, value="not mine")
+        stage.tell("ack", ref="c1", turn=1)
+        stage.tell("start", 1, 3, ref="c1")
+        stage.tell("note", 1, 4, ref="c1", from_seq=1)
+        stage.sent()
+        assert names(question) == ["start", "note"]
+        assert names(stage.talk.rest) == ["news", "token"]
+        stage.cut()
+        assert stage.sent() == []
+
     def test_a_session_that_is_joined_begins_where_the_server_says(self) -> None:
         stage = Stage(connected=False)
         stage.session(resumed=True, recovered=True, seq=7)

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 #: What a token is made of: a subprotocol could not hold more.
 _TOKEN = re.compile("[A-Za-z0-9._~-]+")
 
+#: Events whose `ref` is the name of a request.
+_REFERRING = frozenset(("ack", "start", "complete", "error"))
+
 #: Events that are for the client itself.
 _BOOKKEEPING = frozenset(("ack", "pong", "replayed"))
 
@@ -124,14 +127,13 @@ class Conversation:
         self.connected = True
         if not first:
             self.rest.put(event, size)
+        self._withdraw_history()
         if not resumed:
             self.seq = _number(data.get("seq"))
             self._joining = data.get("resumed") is True
-            self._withdraw_history()
             self._hole = None
             if not first:
                 self._lose(SessionLost("the server has forgotten this conversation"), all_of_it=False)
-        self._withdraw_history()
         self._flush()
         if resumed and data.get("recovered") is not True:
             self._look_back(_number(data.get("seq")))
@@ -166,7 +168,7 @@ class Conversation:
 
     def _is_next(self, event: Event, seq: int) -> bool:
         """False for an event that was there before."""
-        first = _number(event.data.get("from_seq")) or seq
+        first = (event.name == "token" and _number(event.data.get("from_seq"))) or seq
         if self._joining:
             self._joining = False
             self.seq = first - 1
@@ -178,7 +180,8 @@ class Conversation:
         return True
 
     def _route(self, event: Event, size: int) -> None:
-        ref = str(event.data.get("ref"))
+        # Events of the application's own may have a `ref` that means something else.
+        ref = str(event.data.get("ref")) if event.name in _REFERRING else ""
         question = self._turns.get(event.turn) if event.turn is not None else None
         turn = event.data.get("turn") if event.turn is None else event.turn
         if question is None and isinstance(turn, int) and (question := self._questions.get(ref)) is not None:
