@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from typing import Any
 
+    from ..chat.session import Session
     from ..guard.seats import Seat, Seats
     from ..guard.user import User
     from ..wire.handshake import Request, Upgrade
@@ -65,6 +66,8 @@ class House(Core, Protocol):
     @property
     def echo(self) -> Echo: ...
     @property
+    def admissions(self) -> set[asyncio.Task[None]]: ...
+    @property
     def authenticate(self) -> Authenticate | None: ...
     @property
     def on_open(self) -> OnOpen | None: ...
@@ -73,7 +76,7 @@ class House(Core, Protocol):
 class Opening(asyncio.Protocol):
     """A socket whose opening handshake is under way. It ends by handing its transport to a `Connection`."""
 
-    __slots__ = ("_early", "_ending", "_house", "_reader", "_seat", "_task", "_transport", "due")
+    __slots__ = ("_early", "_ending", "_house", "_reader", "_seat", "_task", "_transport", "_upgrade", "due")
 
     def __init__(self, house: House) -> None:
         self._house = house
@@ -81,7 +84,8 @@ class Opening(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._seat: Seat | None = None
         self._task: asyncio.Task[None] | None = None  # waits for the application
-        self._early: list[bytes] = []  # what came behind the request
+        self._upgrade: Upgrade | None = None  # what a well-formed request asks for
+        self._early = bytearray()  # what came behind the request, while the application was asked
         self._ending = False  # refused: waits for the peer to close
         self.due = inf
 
@@ -111,12 +115,12 @@ class Opening(asyncio.Protocol):
         except HandshakeError as exc:
             self._refuse(exc)
         except Exception:
-            logger.exception("a handshake could not be handled")
-            self._refuse(HandshakeError(500, "internal error"))
+            self._fail()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        if self._task is not None:
+        if self._task is not None and not self._ending:
+            # Where it was too late, it has been cancelled before: a second time would cut its clean-up short.
             self._task.cancel()
         if self._seat is not None:
             self._seat.leave()
@@ -148,7 +152,7 @@ class Opening(asyncio.Protocol):
         if not is_echo and path != house.config.path:
             self._end_with(http.answer(request, ready=not house.draining))
             return
-        upgrade = handshake.parse_upgrade(request)
+        upgrade = self._upgrade = handshake.parse_upgrade(request)
         admission = self._admit(request, upgrade, seat, is_echo)
         if house.authenticate is None and (house.on_open is None or is_echo):
             _run_through(admission)
@@ -156,19 +160,21 @@ class Opening(asyncio.Protocol):
         if self._reader.trailing_data:
             self._keep(self._reader.trailing_data)
         self._task = house.loop.create_task(admission)
+        house.admissions.add(self._task)
+        self._task.add_done_callback(house.admissions.discard)
 
     async def _admit(self, request: Request, upgrade: Upgrade, seat: Seat, is_echo: bool) -> None:
         """From a well-formed request to the connection, or to a refusal that its client can read."""
         house = self._house
         try:
-            if house.draining:
-                raise HandshakeError(503, GOING_AWAY, [("Retry-After", "1")])
+            self._check()
             assert self._transport is not None
             address = address_of(self._transport)
             seat.admit(limit_key(address) if address is not None else None, house.loop.time())
             user = None
             if house.authenticate is not None:
                 found = await house.authenticate(request)
+                self._check()
                 if found is None:
                     raise HandshakeError(401, "no or invalid token", [("WWW-Authenticate", "Bearer")])
                 user = found.id
@@ -178,22 +184,45 @@ class Opening(asyncio.Protocol):
             if user is not None:
                 seat.admit_user(user)
             if entry is not None and entry.claim is None and house.on_open is not None:
-                await house.on_open(SessionView(entry.session), request)
-                entry.session.state.save()
-            if house.draining:
-                raise HandshakeError(503, GOING_AWAY, [("Retry-After", "1")])
+                await self._ask(house.on_open, entry.session, request)
             self._open(upgrade, seat, entry)
         except HandshakeError as exc:
-            self._refuse(exc, upgrade)
+            self._refuse(exc)
+        except asyncio.CancelledError:
+            # Ours finds the client gone or refused; any other one came out of the application.
+            if not self._is_over:
+                self._fail()
+            raise
         except Exception:
-            logger.exception("a handshake could not be handled")
-            self._refuse(HandshakeError(500, "internal error"), upgrade)
+            self._fail()
+
+    async def _ask(self, on_open: OnOpen, session: Session, request: Request) -> None:
+        """Lets the application prepare the session, or refuse."""
+        try:
+            await on_open(SessionView(session), request)
+            self._check()
+            session.state.save()
+        except BaseException:
+            # Nobody will ever end it: what it holds must not be counted for ever.
+            session.leave_pool()
+            raise
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the client is gone, or was refused."""
+        return self._transport is None or self._ending
+
+    def _check(self) -> None:
+        """Whether the client can still be let in: the application may have swallowed the cancellation of its task."""
+        if self._is_over:
+            raise asyncio.CancelledError
+        if self._house.draining:
+            raise HandshakeError(503, GOING_AWAY, [("Retry-After", "1")])
 
     def _open(self, upgrade: Upgrade, seat: Seat, entry: Entry | None) -> None:
         house, transport = self._house, self._transport
         config = house.config
-        if transport is None or self._ending:
-            return
+        assert transport is not None
         parameters = deflate.negotiate(upgrade.extensions, config.compression_context) if config.compression else None
         protocol = wire.Protocol(
             config.max_message_size or NO_LIMIT,
@@ -202,7 +231,7 @@ class Opening(asyncio.Protocol):
             lanes=config.framing == "lanes",
         )
         handler = house.echo if entry is None else house.conversation
-        early = self._early or [self._reader.trailing_data]
+        early = bytes(self._early) or self._reader.trailing_data
         connection = Connection(house, handler, transport, protocol, seat)
         self._leave()
         self._transport = None
@@ -211,27 +240,35 @@ class Opening(asyncio.Protocol):
             house.sessions.attach(entry, connection)
         logger.debug("%r opened from %s", connection, peer_of(transport))
         connection.pump.run()
-        if not transport.is_reading():
-            transport.resume_reading()
-        for data in early:
-            if data:
-                connection.data_received(data)
+        transport.resume_reading()
+        connection.data_received(early)
 
     def _keep(self, data: bytes) -> None:
-        self._early.append(data)
+        self._early += data
         # As long as bytes are read, a client that goes away is noticed.
-        if sum(map(len, self._early)) > _MAX_EARLY_SIZE and self._transport is not None:
+        if len(self._early) > _MAX_EARLY_SIZE and self._transport is not None:
             self._transport.pause_reading()
 
-    def _refuse(self, error: HandshakeError, upgrade: Upgrade | None = None) -> None:
+    def _fail(self) -> None:
+        logger.exception("a handshake could not be handled")
+        self._refuse(HandshakeError(500, "internal error"))
+
+    def _refuse(self, error: HandshakeError) -> None:
         if self._transport is None or self._ending:
             return
         logger.debug("a handshake from %s was refused: %d %s", peer_of(self._transport), error.status, error.message)
-        code = _CLOSE_CODES.get(error.status)
+        try:
+            answer = self._refusal(error)
+        except Exception:
+            logger.exception("the application refuses with what HTTP cannot say: %r", error)
+            answer = self._refusal(HandshakeError(500, "internal error"))
+        self._end_with(answer)
+
+    def _refusal(self, error: HandshakeError) -> bytes:
+        code, upgrade = _CLOSE_CODES.get(error.status), self._upgrade
         if code is not None and upgrade is not None and upgrade.subprotocol:
-            self._end_with(handshake.accept_and_close(upgrade, code, error.message))
-        else:
-            self._end_with(handshake.refuse(error))
+            return handshake.accept_and_close(upgrade, code, error.message)
+        return handshake.refuse(error)
 
     def _end_with(self, answer: bytes) -> None:
         """The last that this socket is told; then it waits for its peer to close, by a deadline."""
@@ -243,6 +280,7 @@ class Opening(asyncio.Protocol):
         self._seat.vacate()
         transport.write(answer)
         end_sending(transport)
+        transport.resume_reading()  # to see the peer close
         self._limit(self._house.config.close_timeout or LONGEST_CLOSE)
 
     def _limit(self, timeout: float) -> None:

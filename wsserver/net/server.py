@@ -77,6 +77,7 @@ class Server:
         self.sockets = Sockets()
         self.seats = Seats(self.config)
         self.echo = Echo()
+        self.admissions: set[asyncio.Task[None]] = set()  # ask the application whether to let somebody in
         self.on_open = on_open
         self.authenticate = authenticate
         self._on_close = on_close
@@ -193,7 +194,7 @@ class Server:
             self.send_away(session)
 
     async def _wait_for_callbacks(self) -> None:
-        tasks = [*(run.task for run in self.turns.runs), *self.sessions.closings]
+        tasks = [*(run.task for run in self.turns.runs), *self.sessions.closings, *self.admissions]
         if tasks:
             # Those that use up their time are abandoned by the sweeper, which makes most of them end after all.
             timeout = self.config.close_timeout
