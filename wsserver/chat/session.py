@@ -201,6 +201,10 @@ class Session:
             yield self.active
         yield from tuple(self.waiting)
 
+    def has_taken(self, message: Message) -> bool:
+        """Whether this was taken before, as its id says."""
+        return message.id is not None and message.id in self.memory.taken
+
     def take(self, message: Message) -> Turn | None:
         """Gives a message its turn and puts it in the queue; an `ack` tells, where the message has an id.
 
@@ -208,11 +212,9 @@ class Session:
         or `queue_full`; such a message may be sent again.
         """
         before = len(self.waiting) + (self.active is not None)
-        if message.id is not None:
-            known = self.memory.taken.get(message.id)
-            if known is not None:
-                self.tell("ack", {"ref": message.id, "turn": known, "duplicate": True})
-                return None
+        if self.has_taken(message):
+            self.tell("ack", {"ref": message.id, "turn": self.memory.taken[str(message.id)], "duplicate": True})
+            return None
         if self._config.busy == "interrupt":
             before = 0
         elif before and self._config.busy == "reject":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..chat import envelope, events
 from ..errors import ClientError
-from ..guard.limits import BURST, Rate
+from ..guard.limits import Rate
 from ..wire.close import CloseCode
 from ..wire.frames import TEXT, Frame
 from .sockets import GOING_AWAY
@@ -57,14 +57,16 @@ class Conversation:
             connection.close_now(CloseCode.UNSUPPORTED_DATA, "only text is understood here")
             return
         wait = self._pace(session)
-        if wait > BURST:
+        if wait > self._rate.burst:
             connection.close_now(CloseCode.TOO_FAST, "messages too fast")
             return
         try:
             event = envelope.decode_event(frame.payload)
             # Who is too fast can still be made to stop.
             if wait and not isinstance(event, events.Stop | events.End):
-                raise ClientError("rate_limited", "messages too fast", retryable=True, ref=event.id, retry_after=wait)
+                # Room for what was refused, and for sending it again.
+                later = wait + self._rate.interval
+                raise ClientError("rate_limited", "messages too fast", retryable=True, ref=event.id, retry_after=later)
             self._table[type(event)](session, event)
         except ClientError as exc:
             session.tell("error", exc.data())

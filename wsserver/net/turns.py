@@ -77,15 +77,13 @@ class Turns:
 
     def take(self, session: Session, message: Message) -> None:
         """Runs the message, or lets it wait. Raises `ClientError` `turn_active`, `queue_full` or `rate_limited`."""
-        was_idle = not session.busy
-        if was_idle and session.user is not None and not self._users.take(session.user):
+        begins = not session.busy and not session.has_taken(message)
+        if begins and session.user is not None and not self._users.take(session.user):
             raise ClientError(
                 "rate_limited", "too many answers of yours are running", retryable=True, ref=message.id, retry_after=1.0
             )
         turn = session.take(message)
         if turn is None:
-            if was_idle:
-                self._leave(session)
             return
         if self._config.busy == "interrupt":
             for older in reversed(list(session.unfinished())):
@@ -147,12 +145,9 @@ class Turns:
         session.turn = None
         self._begin_next(session)
         if not session.busy:
-            self._leave(session)
+            if session.user is not None:
+                self._users.release(session.user)
             self._when_idle(session)
-
-    def _leave(self, session: Session) -> None:
-        if session.user is not None:
-            self._users.release(session.user)
 
 
 def _is_meant(turn: Turn, stop: Stop) -> bool:
