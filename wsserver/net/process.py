@@ -50,12 +50,14 @@ def run(
     server = Server(
         generate, config, on_open=on_open, on_close=on_close, authenticate=authenticate, sockets=inherited()
     )
+    # Callbacks that do not end, and threads that they left behind, would keep the loop from closing for ever.
+    watchdog = threading.Timer(config.close_timeout or _LONGEST_EXIT, _leave)
+    watchdog.daemon = True
     with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop_factory(config.loop)) as runner:
-        runner.run(_serve(server))
-        # Callbacks that do not end, and threads that they left behind, would keep the loop from closing for ever.
-        watchdog = threading.Timer(config.close_timeout or _LONGEST_EXIT, _leave)
-        watchdog.daemon = True
-        watchdog.start()
+        try:
+            runner.run(_serve(server))
+        finally:
+            watchdog.start()
     watchdog.cancel()
 
 
@@ -108,3 +110,5 @@ async def _serve(server: Server) -> None:
         drained, hurried = loop.create_task(server.drain()), loop.create_task(second.wait())
         await asyncio.wait((drained, hurried), return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
+        if drained.done():
+            await drained

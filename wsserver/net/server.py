@@ -158,7 +158,11 @@ class Server:
         """
         if self._drained is None:
             self._drained = self.loop.create_task(drain(self))
-        await asyncio.shield(self._drained)
+        await asyncio.wait((self._drained,))
+        if self._drained.cancelled():
+            await self.close()
+        else:
+            self._drained.result()
 
     async def close(self) -> None:
         """Ends all turns with `server_shutdown` and all connections with 1012.
@@ -166,6 +170,9 @@ class Server:
         Returns when all connections are gone, and all callbacks have ended or used up `close_timeout`.
         """
         self.begin_to_drain()
+        if self._drained is not None and self._drained is not asyncio.current_task():
+            # Somebody is in a hurry.
+            self._drained.cancel()
         for session in self.sessions:
             self.sessions.end(session, "shutdown", CloseCode.SERVICE_RESTART, GOING_AWAY)
         self.sockets.closing = True

@@ -71,9 +71,9 @@ class Turns:
         return self._runs.values()
 
     async def all_ended(self) -> None:
-        """Returns once no callback runs and none is about to."""
-        while self._runs:
-            await asyncio.wait([run.task for run in self._runs.values()])
+        """Returns once no callback runs and none is about to, but for those that nobody waits for any more."""
+        while tasks := [run.task for run in self._runs.values() if not run.abandoned]:
+            await asyncio.wait(tasks)
 
     def take(self, session: Session, message: Message) -> None:
         """Runs the message, or lets it wait. Raises `ClientError` `turn_active`, `queue_full` or `rate_limited`."""

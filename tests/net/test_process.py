@@ -1,0 +1,40 @@
+"""A process that is a server and nothing else; as a process of its own it is tested in `test_cli_process`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wsserver import Config, Server, Turn, run
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator
+
+
+async def answer(turn: Turn) -> AsyncIterator[str]:
+    yield "hello"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_ctrl_c_before_it_listens_ends_it_quietly(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows at any time: there the loop has no handler of its own."""
+
+    async def interrupted(self: Server) -> list[socket.socket]:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(Server, "_bind", interrupted)
+    before = threading.active_count()
+    run(answer, Config(port=0, loop=loop))  # type: ignore[arg-type]
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join(5)
+    assert threading.active_count() == before, "the watchdog has ended"
