@@ -48,7 +48,8 @@ def may_travel(code: int) -> bool:
 def encode_close(code: int, reason: str = "") -> bytes:
     """The payload of a Close frame: the code and at most 123 bytes of UTF-8, cut between characters.
 
-    Empty for a code that may not travel: all that is left to say is that there is no status.
+    What UTF-8 cannot hold becomes a question mark. Empty for a code that may not travel: all that is left to say is
+    that there is no status.
     """
     if not may_travel(code):
         return b""
