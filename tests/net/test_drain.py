@@ -46,8 +46,9 @@ async def start(peer: Peer, seconds: float) -> None:
 async def leave(peer: Peer) -> tuple[list[Event], int, float]:
     """What a client hears behind `drain`, its close code, and when that came; it answers the Close."""
     events = []
-    while (frame := await peer.frame())[0] == 0x80 | TEXT:
-        events.append(json.loads(frame[1]))
+    while (frame := await peer.frame())[0] != 0x80 | CLOSE:
+        if frame[0] == 0x80 | TEXT:  # and no ping
+            events.append(json.loads(frame[1]))
     await peer.write(masked(CLOSE, frame[1]))
     peer.writer.close()
     return events, int.from_bytes(frame[1][:2], "big"), now()

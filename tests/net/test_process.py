@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wsserver import Config, Server, Turn, run
+from wsserver import Config, Turn, run
+from wsserver.net.listeners import Listeners
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import AsyncIterator
 
 
@@ -26,12 +26,11 @@ async def answer(turn: Turn) -> AsyncIterator[str]:
 def test_ctrl_c_before_it_listens_ends_it_quietly(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on Windows at any time: there the loop has no handler of its own."""
 
-    async def interrupted(self: Server) -> list[socket.socket]:
+    async def interrupted(self: Listeners, loop: object, factory: object) -> None:
         signal.raise_signal(signal.SIGINT)
         await asyncio.Event().wait()
-        return []
 
-    monkeypatch.setattr(Server, "_bind", interrupted)
+    monkeypatch.setattr(Listeners, "open", interrupted)
     before = threading.active_count()
     run(answer, Config(port=0, loop=loop))  # type: ignore[arg-type]
     for thread in threading.enumerate():

@@ -257,18 +257,11 @@ class Opening(asyncio.Protocol):
         if self._transport is None or self._ending:
             return
         logger.debug("a handshake from %s was refused: %d %s", peer_of(self._transport), error.status, error.message)
-        try:
-            answer = self._refusal(error)
-        except Exception:
-            logger.exception("the application refuses with what HTTP cannot say: %r", error)
-            answer = self._refusal(HandshakeError(500, "internal error"))
-        self._end_with(answer)
-
-    def _refusal(self, error: HandshakeError) -> bytes:
         code, upgrade = _CLOSE_CODES.get(error.status), self._upgrade
         if code is not None and upgrade is not None and upgrade.subprotocol:
-            return handshake.accept_and_close(upgrade, code, error.message)
-        return handshake.refuse(error)
+            self._end_with(handshake.accept_and_close(upgrade, code, error.message))
+        else:
+            self._end_with(handshake.refuse(error))
 
     def _end_with(self, answer: bytes) -> None:
         """The last that this socket is told; then it waits for its peer to close, by a deadline."""
