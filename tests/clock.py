@@ -36,23 +36,26 @@ class _Selector(selectors.DefaultSelector):
         if not ready and timeout is None:
             ready = super().select(None)
         elif not ready and timeout:
-            if self._on_its_way():
-                ready = super().select(DELIVERY / 10)
+            patience = self._on_its_way()
+            if patience > 0:
+                ready = super().select(patience)
             else:
                 self.now += timeout
         if ready:
             self._moved_at = time.monotonic()
         return ready
 
-    def _on_its_way(self) -> bool:
-        """Whether bytes were sent, or arrived, so recently that an answer may still come."""
+    def _on_its_way(self) -> float:
+        """For how many real seconds more something may come: bytes were sent, or arrived, just now."""
         unsent = 0
         for key in self.get_map().values():
             with contextlib.suppress(OSError):  # no TCP socket, or one that listens
                 unsent += int.from_bytes(fcntl.ioctl(key.fd, termios.TIOCOUTQ, b"\0\0\0\0"), "little")
         if unsent != self._unsent:
             self._unsent, self._moved_at = unsent, time.monotonic()
-        return time.monotonic() - self._moved_at < (DELIVERY if unsent else DELIVERY / 25)
+        since = time.monotonic() - self._moved_at
+        # What is unsent is looked at again and again, so that its arrival is seen.
+        return min(DELIVERY - since, DELIVERY / 10) if unsent else DELIVERY / 25 - since
 
 
 class VirtualClockLoop(asyncio.SelectorEventLoop):

@@ -485,6 +485,14 @@ class TestHistory:
         more = {"turn": 2, "role": "user", "content": "more", "status": "completed"}
         assert running == {"items": [*items, more], "active": {"turn": 2, "text": "Mo"}, "seq": 5}
 
+    def test_turns_that_wait_are_named(self) -> None:
+        somebody = person()
+        somebody.asks("a")
+        somebody.says("b")
+        somebody.says("c")
+        somebody.session.tell_history()
+        assert somebody.told()[-1]["data"]["waiting"] == [2, 3]
+
     def test_the_oldest_goes_where_there_is_too_much(self) -> None:
         somebody = person(max_history=3 * (ENTRY_OVERHEAD + 10))
         for content in ("12345678", "b", "c"):

@@ -20,6 +20,8 @@ class Fate(NamedTuple):
     up: float
     down: float
     silent: bool = False
+    piece: int = 2**12  # at most so many bytes at a time
+    delay: float = 0.0  # seconds before each of them
 
 
 @asynccontextmanager
@@ -77,12 +79,14 @@ class _Line:
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: float) -> None:
         with suppress(ConnectionError):
-            while data := await reader.read(2**12):
+            while data := await reader.read(self._fate.piece):
                 if self._dead:
                     continue
+                if self._fate.delay:
+                    await asyncio.sleep(self._fate.delay)
                 writer.write(data[: int(min(left, len(data)))])
                 await writer.drain()
                 left -= len(data)
                 if left <= 0 and not self._fate.silent:
                     return
-                self._dead = left <= 0
+                self._dead |= left <= 0

@@ -113,6 +113,11 @@ def test_an_answer_that_waits_for_another_has_missed_nothing() -> None:
     assert events({"items": [], "active": {"turn": TURN - 1, "text": "x"}}, question("")) is None
 
 
+def test_one_that_waits_while_nothing_is_active_has_missed_nothing() -> None:
+    """The turn before it is over, and its callback still cleans up."""
+    assert events({"items": [], "active": None, "waiting": [TURN]}, question("")) is None
+
+
 def test_one_that_was_stopped_before_it_began_has_only_its_end() -> None:
     assert events({"items": [], "active": None}, question(""), ending=True) is None
 

@@ -134,14 +134,14 @@ class Session:
 
     def tell_history(self) -> None:
         """All that the person was shown, up to and with the last event of the log."""
-        self.tell(
-            "history",
-            {
-                "items": self.history.items(),
-                "active": self.active.shown() if self.active else None,
-                "seq": self.log.head,
-            },
-        )
+        data: dict[str, Any] = {
+            "items": self.history.items(),
+            "active": self.active.shown() if self.active else None,
+            "seq": self.log.head,
+        }
+        if self.waiting:
+            data["waiting"] = [turn.id for turn in self.waiting]
+        self.tell("history", data)
 
     # -- readers and their pace ----------------------------------------------------------------------------------
 

@@ -43,8 +43,9 @@ def recall(history: dict[str, Any], question: Question, *, ending: bool = False)
         if item.get("turn") == turn and item.get("role") == "assistant":
             text = _text(item, "content", turn, shown)
             return text if ending else [*text, _final(item.get("status"), turn)]
-    if ending or (isinstance(now, int) and isinstance(turn, int) and turn > now):
-        # It was stopped before it began, or waits for the turn that runs.
+    waits = turn in history.get("waiting", ()) or (isinstance(now, int) and isinstance(turn, int) and turn > now)
+    if ending or waits:
+        # It was stopped before it began, or has not begun.
         return None
     return [Event("error", dict(_FORGOTTEN), turn)]
 
