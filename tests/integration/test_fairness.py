@@ -16,6 +16,8 @@ from wsserver import Config, Server, Turn
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+pytestmark = pytest.mark.timed
+
 #: What others may wait, at the 99th percentile, in seconds.
 LONGEST_WAIT = 0.020
 

@@ -16,6 +16,8 @@ from tests.peer import TEXT, masked, request
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.timed
+
 READERS = 1000
 _RATE = 1000  # bytes a second
 _PIECE = 250
