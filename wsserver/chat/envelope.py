@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MAX_ID_SIZE = 64
 
+#: A value can be written, also inside of a `history`, if it is nested no deeper than this.
+_FEW_BRACKETS = 200
+
 #: The JSON of a value, as bytes. Raises `TypeError` for what JSON cannot hold, such as lone surrogates.
 encode_value = orjson.dumps
 
@@ -85,13 +88,16 @@ def decode_event(payload: bytes) -> events.ClientEvent:
     name, data, ref = envelope.get("event"), envelope.get("data"), envelope.get("id")
     if ref is not None and not (isinstance(ref, str) and len(ref.encode()) <= MAX_ID_SIZE):
         raise _bad(f"id must be a string of at most {MAX_ID_SIZE} bytes")
+    # No deeper than it has brackets: what has few of them need not be looked through.
+    if payload.count(b"[") + payload.count(b"{") > _FEW_BRACKETS:
+        _refuse_depth(envelope, ref)
     if name is None and "content" in envelope:
         return _message(envelope, ref)
     parse = _CLIENT_EVENTS.get(name) if isinstance(name, str) else None
     if parse is None:
         raise _bad(f"event must be one of {', '.join(_CLIENT_EVENTS)}", ref)
     if name == "ping":
-        return events.Ping(_returnable(data, ref), ref)
+        return events.Ping(data, ref)
     if data is None:
         data = {}
     if not isinstance(data, dict):
@@ -109,17 +115,15 @@ def _message(data: dict[str, Any], ref: str | None) -> events.Message:
         raise _bad("a message has its content in data", ref)
     if content is None or content in ("", [], {}):
         raise _bad("content must not be empty", ref)
-    return events.Message(_returnable(content, ref), ref)
+    return events.Message(content, ref)
 
 
-def _returnable(value: Any, ref: str | None) -> Any:
-    """The same value, if it can be sent back: orjson reads what is nested four times as deep as what it writes."""
-    if not isinstance(value, str):
-        try:
-            encode_shown(value)
-        except TypeError as exc:
-            raise _bad("the message is nested too deeply", ref) from exc
-    return value
+def _refuse_depth(envelope: dict[str, Any], ref: str | None) -> None:
+    """What is taken can be sent back: orjson reads what is nested four times as deep as what it writes."""
+    try:
+        encode_shown(envelope)
+    except TypeError as exc:
+        raise _bad("the message is nested too deeply", ref) from exc
 
 
 def _stop(data: dict[str, Any], ref: str | None) -> events.Stop:
@@ -135,7 +139,7 @@ def _answer(data: dict[str, Any], ref: str | None) -> events.Answer:
     call_id = data.get("call_id")
     if not isinstance(call_id, str) or "value" not in data:
         raise _bad("an answer has the call_id of its question and a value", ref)
-    return events.Answer(call_id, _returnable(data["value"], ref), ref)
+    return events.Answer(call_id, data["value"], ref)
 
 
 _CLIENT_EVENTS: dict[str, Callable[[dict[str, Any], str | None], events.ClientEvent]] = {

@@ -150,11 +150,15 @@ class Connection(asyncio.Protocol):
         self._try_to_close()
 
     def _handle(self, frame: Frame) -> None:
+        # What is said in answer leaves when all that was received has been handled.
+        self.pump.corked = True
         try:
             self._handler.handle(self, frame)
         except Exception:
             logger.exception("a message of %r could not be handled", self)
             self.protocol.fail(CloseCode.INTERNAL_ERROR, "")
+        finally:
+            self.pump.corked = False
 
     def _go_on(self) -> None:
         """Others had their turn, or the peer has read: writes, and reads what is left of what was received."""

@@ -107,11 +107,13 @@ class Pump:
         "_replay",
         "_session",
         "_transport",
+        "corked",
         "marked",
         "paused",
     )
 
     def __init__(self, transport: Transport, protocol: Protocol, flusher: Flusher, config: Config) -> None:
+        self.corked = False  # whoever corked it will run it
         self.marked = False
         self.paused = False  # the gate: the transport holds bytes that the kernel would not take
         self._transport: Transport | None = transport
@@ -161,7 +163,8 @@ class Pump:
         if not self.paused:
             self._read_log()
         self._protocol.send(TEXT, payload)
-        self.wake()
+        if not self.corked:
+            self.wake()
 
     @property
     def full(self) -> bool:
