@@ -237,11 +237,15 @@ class Opening(asyncio.Protocol):
         self._transport = None
         transport.set_protocol(connection)
         if entry is not None:
+            connection.pump.corked = True
             house.sessions.attach(entry, connection)
-        logger.debug("%r opened from %s", connection, peer_of(transport))
+            connection.pump.corked = False
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%r opened from %s", connection, peer_of(transport))
         connection.pump.run()
         transport.resume_reading()
-        connection.data_received(early)
+        if early:
+            connection.data_received(early)
 
     def _keep(self, data: bytes) -> None:
         self._early += data

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import h11
 
 from ..errors import HandshakeError
+from . import requests
 from .close import encode_close
 from .frames import CLOSE, encode
 
@@ -30,6 +31,7 @@ _CREDENTIALS = ("bearer.", "bearer64.", "resume.")
 _MAX_HEADER_SIZE = 2**14
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _VERSION = "13"
+_ACCEPTED = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 #: What ends a header field, or a text for some who read it (RFC 9110, section 5.5).
@@ -72,19 +74,27 @@ class Upgrade:
 class RequestReader:
     """Reads one request and holds what came behind it."""
 
-    __slots__ = ("_connection", "_size")
+    __slots__ = ("_connection", "_size", "_trailing_data")
 
     def __init__(self) -> None:
-        self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEADER_SIZE)
+        self._connection: h11.Connection | None = None
         self._size = 0
+        self._trailing_data = b""
 
     @property
     def trailing_data(self) -> bytes:
         """Bytes behind the request: a client need not wait for the 101 before its first frame."""
-        return self._connection.trailing_data[0]
+        return self._connection.trailing_data[0] if self._connection is not None else self._trailing_data
 
     def receive_data(self, data: bytes) -> Request | None:
         """The request, once it is whole. Raises `HandshakeError` 400 or 431."""
+        if self._connection is None:
+            taken = requests.decode(data, _MAX_HEADER_SIZE)
+            if taken is not None:
+                target, headers, end = taken
+                self._trailing_data = data[end:]
+                return _request("GET", target, headers, "1.1")
+            self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEADER_SIZE)
         self._size += len(data)
         try:
             self._connection.receive_data(data)
@@ -100,15 +110,16 @@ class RequestReader:
             raise HandshakeError(400, "malformed HTTP request")
         if self._size - len(self.trailing_data) > _MAX_HEADER_SIZE:
             raise HandshakeError(431, "request headers too large")
-        return _request(event)
+        headers = joined(event)
+        if event.method == b"GET" and ("transfer-encoding" in headers or headers.get("content-length", "").strip("0")):
+            # A body would be taken for frames, or frames for a body: none is allowed, not even an empty chunked one.
+            raise HandshakeError(400, "a request for this server has no body")
+        return _request(
+            event.method.decode("ascii"), event.target.decode("latin-1"), headers, event.http_version.decode("ascii")
+        )
 
 
-def _request(event: h11.Request) -> Request:
-    headers = joined(event)
-    if event.method == b"GET" and ("transfer-encoding" in headers or headers.get("content-length", "").strip("0")):
-        # A body would be taken for frames, or frames for a body: none is allowed, not even an empty chunked one.
-        raise HandshakeError(400, "a request for this server has no body")
-    target = event.target.decode("latin-1")
+def _request(method: str, target: str, headers: Mapping[str, str], http_version: str) -> Request:
     if not target.startswith("/"):
         # RFC 6455 allows an absolute URI, "which, when parsed, has a /resource name/" (4.2.1).
         try:
@@ -119,7 +130,7 @@ def _request(event: h11.Request) -> Request:
             raise HandshakeError(400, "malformed request target")
         target = f"{parts.path or '/'}?{parts.query}"
     path, _, query = target.partition("?")
-    return Request(event.method.decode("ascii"), unquote(path), query, headers, event.http_version.decode("ascii"))
+    return Request(method, unquote(path), query, headers, http_version)
 
 
 def parse_upgrade(request: Request) -> Upgrade:
@@ -168,13 +179,12 @@ def accept_token(key: str) -> str:
 
 def accept(upgrade: Upgrade, extensions: str | None = None) -> bytes:
     """The answer that opens the connection (section 4.2.2)."""
-    token = accept_token(upgrade.key)
-    headers = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", token)]
+    answer = f"{_ACCEPTED}{accept_token(upgrade.key)}\r\n"
     if upgrade.subprotocol:
-        headers.append(("Sec-WebSocket-Protocol", upgrade.subprotocol))
+        answer += f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"
     if extensions:
-        headers.append(("Sec-WebSocket-Extensions", extensions))
-    return _head(101, headers)
+        answer += f"Sec-WebSocket-Extensions: {extensions}\r\n"
+    return f"{answer}\r\n".encode("ascii")
 
 
 def refuse(error: HandshakeError) -> bytes:
