@@ -25,6 +25,9 @@ MERGE_ABOVE = 2**17
 #: A run is sealed when it has grown to this many bytes, so that old tokens of a long turn can be dropped.
 _RUN_SIZE = 2**16
 
+#: How many bytes of a run that grows stand in tokens of their own, for the reader that keeps up with it.
+_COMPACT_SIZE = 2**12
+
 #: What a block costs in memory beside its text, roughly: objects, pointers, the list's share.
 BLOCK_OVERHEAD = 320
 
@@ -61,32 +64,48 @@ class Pool:
 
 
 class Run:
-    """Adjacent tokens of one turn, the first of them with number `first`."""
+    """Adjacent tokens of one turn, the first of them with number `first`.
 
-    __slots__ = ("_lengths", "_text", "first", "template", "values")
+    `values` are the JSON of the newest of them without quotes, from number `tail` on; what is before is compact: one
+    piece of text, and the lengths of its tokens.
+    """
+
+    __slots__ = ("_lengths", "_text", "first", "tail", "template", "values")
 
     def __init__(self, first: int, template: bytes) -> None:
         self.first = first
+        self.tail = first
         self.template = template
-        self.values: list[bytes] = []  # the JSON of each token without quotes, until sealed
+        self.values: list[bytes] = []
         self._text = b""
-        self._lengths: bytes | array[int] | None = None
+        self._lengths: bytes | array[int] = b""
 
     def __len__(self) -> int:
-        return len(self.values if self._lengths is None else self._lengths)
+        return len(self._lengths) + len(self.values)
 
     @property
     def size(self) -> int:
-        """What it takes in memory once it is sealed, in bytes."""
-        lengths = self._lengths or b""
+        """What it takes in memory once it is compact, in bytes."""
+        lengths = self._lengths
         return BLOCK_OVERHEAD + len(self._text) + len(lengths) * (1 if isinstance(lengths, bytes) else lengths.itemsize)
 
-    def seal(self) -> None:
-        self._text = b"".join(self.values)
-        try:
-            self._lengths = bytes(map(len, self.values))
-        except ValueError:  # a token of more than 255 bytes
-            self._lengths = array("I", map(len, self.values))
+    @property
+    def written(self) -> int:
+        """What its tokens take as they travel, once it is compact, in bytes."""
+        return len(self._lengths) * len(self.template) + len(self._text)
+
+    def compact(self) -> None:
+        """Puts `values` to the text: as an object each would take ten times its bytes."""
+        lengths = self._lengths
+        if isinstance(lengths, bytes):
+            try:
+                self._lengths = lengths + bytes(map(len, self.values))
+            except ValueError:  # a token of more than 255 bytes
+                lengths = self._lengths = array("I", lengths)
+        if not isinstance(lengths, bytes):
+            lengths.extend(map(len, self.values))
+        self._text = b"".join((self._text, *self.values))
+        self.tail += len(self.values)
         self.values = []
 
     def written_after(self, seq: int) -> int:
@@ -96,11 +115,11 @@ class Run:
 
     def since(self, seq: int) -> list[bytes]:
         """The JSON of the tokens after number `seq`, without quotes."""
+        if seq + 1 >= self.tail:
+            return self.values[seq + 1 - self.tail :]
         skip = max(0, seq + 1 - self.first)
-        if self._lengths is None:
-            return self.values[skip:]
         ends = accumulate(self._lengths[skip:], initial=sum(self._lengths[:skip]))
-        return [self._text[start:end] for start, end in pairwise(ends)]
+        return [*(self._text[start:end] for start, end in pairwise(ends)), *self.values]
 
 
 class Log:
@@ -110,7 +129,7 @@ class Log:
     is not above `brake`, the callback need not wait for its reader.
     """
 
-    __slots__ = ("_blocks", "_seal_at", "brake", "head", "limit", "pool", "run", "size", "start", "written")
+    __slots__ = ("_blocks", "_compact_at", "brake", "head", "limit", "pool", "run", "size", "start", "written")
 
     def __init__(self, limit: int, pool: Pool | None = None) -> None:
         self.limit = limit
@@ -120,15 +139,15 @@ class Log:
         self.written = 0
         self.brake = 0
         self.size = 0  # what the finished blocks take in memory, in bytes
-        self._seal_at = 0
+        self._compact_at = 0
         self._blocks: list[Run | bytes] = _EMPTY
         self.run: Run | None = None  # the run that still grows
 
     def append_token(self, template: bytes, value: bytes) -> None:
         """A token as the JSON of its text without the quotes, in the envelope of its turn."""
         run = self.run
-        if run is None or run.template is not template or self.written > self._seal_at:
-            run = self._begin_run(template)
+        if run is None or run.template is not template or self.written > self._compact_at:
+            run = self._run_of(template)
         run.values.append(value)
         self.head += 1
         self.written += len(template) + len(value)
@@ -145,7 +164,7 @@ class Log:
         """Ends the run that still grows and makes it compact."""
         if self.run is not None:
             run, self.run = self.run, None
-            run.seal()
+            run.compact()
             self._grow(run.size)
 
     def trim(self, seq: int, limit: int | None = None) -> None:
@@ -178,9 +197,15 @@ class Log:
             first -= _length(self._blocks[index])
         return islice(self._blocks, index, None)
 
-    def _begin_run(self, template: bytes) -> Run:
+    def _run_of(self, template: bytes) -> Run:
+        """The run that the next token belongs to, compact as far as it goes."""
+        self._compact_at = self.written + _COMPACT_SIZE
+        run = self.run
+        if run is not None and run.template is template:
+            run.compact()
+            if run.written < _RUN_SIZE:
+                return run
         self.seal()
-        self._seal_at = self.written + _RUN_SIZE
         self.run = Run(self.head + 1, template)
         self._add(self.run)
         return self.run
@@ -229,10 +254,10 @@ class Cursor:
         if self.seq == log.head:
             return []
         run = log.run
-        if run is None or self.seq < run.first - 1 or self.behind > limit:
+        if run is None or self.seq < run.tail - 1 or self.behind > limit:
             return self._read_blocks(limit)
         template, seq = run.template, self.seq + 1
-        payloads = [template % value for value in zip(run.values[seq - run.first :], count(seq))]
+        payloads = [template % value for value in zip(run.values[seq - run.tail :], count(seq))]
         self.seq = log.head
         self.position = log.written
         return payloads
