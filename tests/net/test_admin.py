@@ -314,6 +314,30 @@ class TestRequests:
 
         run_virtually(main())
 
+    @pytest.mark.parametrize("path", ["/healthz", "/sessions", "/nothing"])
+    @pytest.mark.parametrize("method", ["HEAD", "CONNECT"])
+    def test_a_method_whose_answer_has_no_body_is_answered_and_leaves_nothing(self, method: str, path: str) -> None:
+        async def main() -> None:
+            async with administered() as (server, program), asyncio.timeout(60):
+                answer = await program.raw(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                head, _, body = answer.partition(b"\r\n\r\n")
+                if method == "HEAD":
+                    assert head.startswith(b"HTTP/1.1 200" if path == "/healthz" else b"HTTP/1.1 401")
+                    assert (b"Content-Length: 0" in head, body) == (False, b"")
+                else:
+                    assert head.startswith(b"HTTP/1.1 405")
+                await server.sockets.emptied()
+
+        run_virtually(main())
+
+    def test_a_limit_beyond_all_reason_is_no_error_of_ours(self) -> None:
+        async def main() -> None:
+            async with administered() as (_, program):
+                assert (await program.call("GET", f"/sessions?limit={'9' * 5000}")).status == 400
+                assert (await program.call("GET", f"/sessions?limit={'9' * 9}")).status == 200
+
+        run_virtually(main())
+
     def test_who_is_too_slow_or_too_many_is_cut(self) -> None:
         async def main() -> None:
             async with administered(open_timeout=5) as (server, program):

@@ -129,6 +129,9 @@ class Socket(asyncio.Protocol):
             # What came in one piece h11 has never seen incomplete.
             if self._received - len(self._http.trailing_data[0]) > _MAX_HEAD_SIZE:
                 self._respond(Response(431, b"the headers are too large\n"))
+            elif event.method == b"CONNECT":
+                # What answered it with 200 would be a tunnel from then on (RFC 9110, section 9.3.6).
+                self._respond(Response(405, b"this is no proxy\n"))
         elif isinstance(event, h11.Data):
             self._body += event.data
             if len(self._body) > _MAX_BODY_SIZE:
@@ -167,7 +170,8 @@ class Socket(asyncio.Protocol):
                 reason=HTTPStatus(response.status).phrase,
                 headers=[*headers.items(), ("Connection", "close")],
             ),
-            h11.Data(data=response.body),
+            # "The server MUST NOT send content in the response" to HEAD (RFC 9110, section 9.3.2).
+            h11.Data(data=response.body if self._request is None or self._request.method != b"HEAD" else b""),
             h11.EndOfMessage(),
         )
         end_sending(self._transport)
