@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chat.person import person
+from wsserver.chat import envelope
 from wsserver.chat.envelope import encode_kept
 from wsserver.chat.history import ENTRY_OVERHEAD, History, Said
 from wsserver.chat.log import Pool
@@ -33,6 +34,10 @@ def contents(history: History) -> list[Any]:
     return [item["content"] for item in history.view()]
 
 
+def as_sent(history: History) -> Any:
+    return envelope.decode_value(envelope.encode_value(history.items()))
+
+
 def size(*contents: Any) -> int:
     return sum(len(encode_kept(content)) + ENTRY_OVERHEAD for content in contents)
 
@@ -52,10 +57,16 @@ class TestAdding:
             {"role": "user", "content": "hello", "status": "completed"},
             {"role": "assistant", "content": "Hi", "status": "stopped"},
         ]
-        assert history.items() == [
+        assert as_sent(history) == [
             {"turn": 1, "role": "user", "content": "hello", "status": "completed"},
             {"turn": 1, "role": "assistant", "content": "Hi", "status": "stopped", "truncated": True},
         ]
+
+    def test_what_a_client_is_shown_is_not_made_into_objects_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        history, _ = history_of([[]] * 10)
+        # A MiB of such would take fifty milliseconds of everybody's, each time that somebody asks.
+        monkeypatch.setattr(envelope, "decode_value", None)
+        assert b'"content":[[],[],[],' in envelope.encode_value(history.items())
 
     def test_what_is_seen_is_a_copy(self) -> None:
         history, _ = history_of({"x": [1]})
@@ -91,7 +102,7 @@ class TestReplacing:
                 {"role": Role.USER, "content": 0},
             ]
         )
-        assert history.items() == [
+        assert as_sent(history) == [
             {"turn": 0, "role": "system", "content": "be kind", "status": "completed"},
             {"turn": 0, "role": "user", "content": {"file": 1}, "status": "interrupted"},
             {"turn": 0, "role": "assistant", "content": "", "status": "stopped"},

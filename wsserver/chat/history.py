@@ -37,8 +37,10 @@ class Said(NamedTuple):
         return {"role": self.role, "content": envelope.decode_value(self.content), "status": self.status}
 
     def item(self) -> dict[str, Any]:
-        """As a client sees it."""
-        item = {"turn": self.turn, **self.view()}
+        """As a client sees it: to be encoded, the content being JSON already."""
+        # Made into objects it would take up to twenty times its size, and fifty milliseconds for a MiB.
+        content = envelope.as_json(self.content)
+        item = {"turn": self.turn, "role": self.role, "content": content, "status": self.status}
         return {**item, "truncated": True} if self.truncated else item
 
 
@@ -87,7 +89,7 @@ class History:
         return [said.view() for said in self._entries]
 
     def items(self) -> list[dict[str, Any]]:
-        """Oldest first, as a client sees it."""
+        """Oldest first, as a client sees it; to be encoded."""
         return [said.item() for said in self._entries]
 
 
