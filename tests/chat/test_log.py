@@ -10,7 +10,7 @@ import pytest
 
 from tests.chat.person import EVERYTHING, finish, line, person
 from wsserver.chat.envelope import encode_event, encode_value, token_template
-from wsserver.chat.log import BLOCK_OVERHEAD, MERGE_ABOVE, Cursor, Log, Pool
+from wsserver.chat.log import BLOCK_OVERHEAD, MERGE_ABOVE, Cursor, Log, Pool, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -244,6 +244,29 @@ class TestMerging:
         frame = len(FIRST) + 1
         assert lines(cursor.read(2 * frame)) == ["2 1 token value=ab from_seq=1"]
         assert cursor.position == 2 * frame
+
+    def test_a_finished_answer_is_replayed_without_an_object_for_each_token(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        texts = [chr(97 + number % 26) for number in range(5000)]
+        log, _ = log_of(lambda log: say(log, *texts), Log.seal)
+        # It takes a tenth of a second for a MiB of them, in which nobody else is served.
+        monkeypatch.setattr(Run, "since", None)
+        cursor = Cursor(log, 3)
+        payloads: list[bytes] = []
+        while cursor.behind > MERGE_ABOVE:
+            payloads += cursor.read(1000)
+        tokens = [json.loads(payload) for payload in payloads]
+        assert tokens[0]["data"]["from_seq"] == 4
+        assert [token["seq"] + 1 for token in tokens[:-1]] == [token["data"]["from_seq"] for token in tokens[1:]]
+        assert "".join(token["data"]["value"] for token in tokens) == "".join(texts[3 : cursor.seq])
+        assert cursor.position == Cursor(log, cursor.seq).position
+
+    def test_a_finished_token_larger_than_all_room_comes_by_itself(self) -> None:
+        log, cursor = log_of(lambda log: say(log, "x" * MERGE_ABOVE, "y", "z"), Log.seal)
+        (payload,) = cursor.read(1000)
+        assert "from_seq" not in json.loads(payload)["data"]
+        assert (cursor.seq, json.loads(payload)["data"]["value"]) == (1, "x" * MERGE_ABOVE)
 
 
 class TestTrimming:
