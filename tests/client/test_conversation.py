@@ -10,6 +10,7 @@ import pytest
 from wsserver.client import ChatError, ConnectionLost, Event, RequestRefused, SessionLost
 from wsserver.client import hole as hole_module
 from wsserver.client.conversation import Conversation
+from wsserver.client.inbox import EVENT_OVERHEAD
 from wsserver.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -420,7 +421,7 @@ class TestHole:
         assert names(second) == ["start"]
 
     def test_a_history_that_never_comes_fills_no_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(hole_module, "MAX_HELD", 100)
+        monkeypatch.setattr(hole_module, "MAX_HELD", 10 * (10 + EVENT_OVERHEAD))
         stage = Stage()
         stage.begun()
         stage.cut(recovered=False, seq=10)

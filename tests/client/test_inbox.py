@@ -6,7 +6,7 @@ import pytest
 
 from wsserver.client import ConnectionLost, Event
 from wsserver.client import inbox as inbox_module
-from wsserver.client.inbox import Inbox, Question, Rest
+from wsserver.client.inbox import EVENT_OVERHEAD, Inbox, Question, Rest
 
 
 def note(number: int) -> Event:
@@ -26,9 +26,9 @@ class TestInbox:
         assert not inbox.arrived.is_set()
         for number in range(3):
             inbox.put(note(number), 10)
-        assert inbox.unread == 30
+        assert inbox.unread == 3 * (10 + EVENT_OVERHEAD)
         assert inbox.take() == note(0)
-        assert inbox.unread == 20
+        assert inbox.unread == 2 * (10 + EVENT_OVERHEAD)
         assert taken(inbox) == [note(1), note(2)]
         assert (inbox.unread, inbox.arrived.is_set()) == (0, False)
 
@@ -78,11 +78,11 @@ class TestQuestion:
 
 class TestRest:
     def test_where_nobody_takes_it_the_oldest_go_and_are_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(inbox_module, "MAX_UNREAD", 10)
+        monkeypatch.setattr(inbox_module, "MAX_UNREAD", 2 * (5 + EVENT_OVERHEAD))
         rest = Rest()
         for number in range(7):
             rest.put(note(number), 5)
-        assert rest.unread == 20
+        assert rest.unread == 4 * (5 + EVENT_OVERHEAD)
         assert taken(rest) == [Event("gap", {"dropped": 3}), *map(note, range(3, 7))]
         assert rest.unread == 0
 
@@ -92,3 +92,11 @@ class TestRest:
         rest.put(note(1), 5)
         rest.put(note(2), 100)
         assert taken(rest) == [Event("gap", {"dropped": 1}), note(2)]
+
+    def test_events_without_a_size_are_bounded_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(inbox_module, "MAX_UNREAD", 2 * EVENT_OVERHEAD)
+        rest = Rest()
+        # Of `gap` a server can make as many as it likes, by leaving numbers out.
+        for number in range(100):
+            rest.put(note(number))
+        assert taken(rest) == [Event("gap", {"dropped": 96}), *map(note, range(96, 100))]

@@ -13,6 +13,7 @@ from tests.clock import run_virtually
 from wsserver.client import Chat
 from wsserver.client import chat as chat_module
 from wsserver.client.connection import Target
+from wsserver.client.inbox import EVENT_OVERHEAD
 from wsserver.client.link import ANSWER_TIMEOUT, PONG_TIMEOUT, Link
 from wsserver.wire import handshake
 from wsserver.wire.frames import TEXT
@@ -53,7 +54,7 @@ class TestPace:
     """What nobody takes waits at the server, but for those who wait for what is behind it."""
 
     def test_reading_pauses_and_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(chat_module, "MAX_UNREAD", 300)
+        monkeypatch.setattr(chat_module, "MAX_UNREAD", 300 + 2 * EVENT_OVERHEAD)
 
         async def test() -> None:
             chat = Chat(Target.parse("ws://h/"))
@@ -96,7 +97,7 @@ class TestPace:
         run(test())
 
     def test_what_is_listened_to_has_its_pace_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(chat_module, "MAX_UNREAD", 300)
+        monkeypatch.setattr(chat_module, "MAX_UNREAD", 300 + 2 * EVENT_OVERHEAD)
 
         async def test() -> None:
             chat = Chat(Target.parse("ws://h/"))

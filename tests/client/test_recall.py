@@ -136,3 +136,11 @@ def test_what_is_not_remembered_has_an_end_that_says_so(history: dict[str, Any])
     told = recall(history, question("ab"))
     assert told is not None
     assert [(event.name, event.final, event.data["code"]) for event in told] == [("error", True, "turn_lost")]
+
+
+@pytest.mark.parametrize("nonsense", [7, "x", {}, [1, None], None])
+def test_a_history_that_makes_no_sense_tells_nothing(nonsense: Any) -> None:
+    history = {"items": nonsense, "active": {"turn": TURN, "text": "ab", "asks": nonsense}, "waiting": nonsense}
+    assert events(history, question("a")) == [token("b")]
+    told = events({**history, "active": nonsense}, question("a"))
+    assert told is not None and told[0][1]["code"] == "turn_lost"

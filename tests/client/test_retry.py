@@ -96,6 +96,10 @@ DATE = "Tue, 24 Nov 2026 18:00:00 GMT"
         ({"retry-after": "²"}, 0),
         ({"retry-after": "1.5"}, 0),
         ({"retry-after": "soon", "date": DATE}, 0),
+        ({"retry-after": "9" * 400}, 86400),
+        ({"retry-after": "Tue, 24 Nov 2099 18:00:00 GMT", "date": DATE}, 86400),
+        ({"retry-after": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "date": DATE}, 0),
+        ({"retry-after": "Tue, 24 Nov 2026 18:01:30 +99999999999999999999", "date": DATE}, 0),
     ],
 )
 def test_what_a_refusal_asks_for(headers: dict[str, str], seconds: float) -> None:

@@ -134,8 +134,8 @@ class Chat:
         These are events pushed into the session, `drain` and `auth_expiring`, turns that this chat did not begin, and
         what becomes of the connection: `session` after each reconnection (`resumed`, `recovered`), `reconnecting`
         (`code`, `reason`) before it, and `gap` where events are missing (`from_seq` to `seq`). What nobody takes is
-        kept from the beginning on, some 2 million characters of it; then the oldest go, and a `gap` says how many
-        (`dropped`). One loop at a time.
+        kept from the beginning on, some 2 million characters of it, 256 of which each event counts for beside its text;
+        then the oldest go, and a `gap` says how many (`dropped`). One loop at a time.
         """
         rest = self._conversation.rest
         self._inboxes.add(rest)

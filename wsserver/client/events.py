@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ProtocolError
 from ..wire.close import CloseCode
+from .retry import LONGEST_WAIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,5 +59,5 @@ def encode(name: str, data: dict[str, Any], ref: str) -> str:
 
 
 def seconds(value: object) -> float:
-    """A time that the server gives; nonsense is none."""
-    return float(value) if isinstance(value, int | float) and 0 < value < inf else 0.0
+    """A time that the server gives, a day at most: nobody waits longer. Nonsense is none."""
+    return float(min(value, LONGEST_WAIT)) if isinstance(value, int | float) and 0 < value < inf else 0.0

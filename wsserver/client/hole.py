@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ProtocolError
 from ..wire.close import CloseCode
 from .events import Event
-from .inbox import MiB
+from .inbox import EVENT_OVERHEAD, MiB
 from .recall import recall
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Hole:
     def hold(self, event: Event, size: int) -> None:
         """Keeps an event that came behind the hole. Raises `ProtocolError` where that is too much."""
         self._held.append((event, size))
-        self._size += size
+        self._size += size + EVENT_OVERHEAD
         if self._size > MAX_HELD:
             raise ProtocolError(CloseCode.MESSAGE_TOO_BIG, "the history does not come")
 

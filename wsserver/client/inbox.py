@@ -17,8 +17,12 @@ MiB = 2**20
 MAX_UNREAD = 1 * MiB
 
 
+#: What an event counts for beside its text: the objects it is made of, and those that come from nowhere.
+EVENT_OVERHEAD = 256
+
+
 class Inbox:
-    """Events in order, each with its size in characters; `unread` is the sum. `arrived` is set while there is one."""
+    """Events in order; `unread` is the sum of their sizes, in characters. `arrived` is set while there is one."""
 
     def __init__(self) -> None:
         self.unread = 0
@@ -30,6 +34,7 @@ class Inbox:
     def put(self, event: Event, size: int = 0) -> None:
         """Adds an event; after the end there are none."""
         if not self._ended:
+            size += EVENT_OVERHEAD
             self._items.append((event, size))
             self.unread += size
             self.arrived.set()

@@ -35,19 +35,26 @@ def recall(history: dict[str, Any], question: Question, *, ending: bool = False)
     active = active if isinstance(active, dict) else {}
     now = active.get("turn")
     if now == turn:
-        asks = active.get("asks")
-        unseen = [ask for ask in asks if str(ask.get("call_id")) not in question.calls] if asks else []
+        unseen = [ask for ask in _objects(active.get("asks")) if str(ask.get("call_id")) not in question.calls]
         return [*_text(active, "text", turn, shown), *(Event("ask", dict(ask), turn) for ask in unseen)]
     # From the end: the application may have brought entries of its own along, and numbered them as it likes.
-    for item in reversed(history.get("items", ())):
+    for item in reversed(_objects(history.get("items"))):
         if item.get("turn") == turn and item.get("role") == "assistant":
             text = _text(item, "content", turn, shown)
             return text if ending else [*text, _final(item.get("status"), turn)]
-    waits = turn in history.get("waiting", ()) or (isinstance(now, int) and isinstance(turn, int) and turn > now)
+    waiting = history.get("waiting")
+    waits = (isinstance(waiting, list) and turn in waiting) or (
+        isinstance(now, int) and isinstance(turn, int) and turn > now
+    )
     if ending or waits:
         # It was stopped before it began, or has not begun.
         return None
     return [Event("error", dict(_FORGOTTEN), turn)]
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    """The objects of a list; there are none in what is no list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _text(item: dict[str, Any], name: str, turn: int | None, shown: str) -> list[Event]:

@@ -21,6 +21,9 @@ SECONDS = 1
 FIRST_DELAY = 0.5 * SECONDS
 LONGEST_DELAY = 30 * SECONDS
 
+#: The longest time that a server's word counts for.
+LONGEST_WAIT = 24 * 60 * 60 * SECONDS
+
 #: A connection that lived so long was a good one: after its loss the delays begin anew.
 LASTING = 10 * SECONDS
 
@@ -53,18 +56,19 @@ def may_return(*, code: int | None = None, status: int | None = None) -> bool:
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a refusal asks for, 0.0 where it does not (RFC 9110, section 10.2.3); names are in lower case.
+    """Seconds that a refusal asks for, a day at most, 0.0 where it does not (RFC 9110, section 10.2.3).
 
-    A date counts from the server's own, in `date`: our clock may be another one.
+    Names are in lower case. A date counts from the server's own, in `date`: our clock may be another one.
     """
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        return float(value)
+        return min(float(value), LONGEST_WAIT)
     try:
         delay = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
-    except (TypeError, ValueError):  # TypeError: only one of them has a time zone
+    # TypeError: only one of them has a time zone. OverflowError: no year, or no zone, is so large.
+    except (TypeError, ValueError, OverflowError):
         return 0.0
-    return max(0.0, delay.total_seconds())
+    return min(max(0.0, delay.total_seconds()), LONGEST_WAIT)
 
 
 class Backoff:
