@@ -82,6 +82,13 @@ class TestAdding:
         assert contents(history) == ["y" * (ENTRY_OVERHEAD + 20)]
         assert pool.used == size("y" * (ENTRY_OVERHEAD + 20))
 
+    def test_it_can_be_made_to_forget(self) -> None:
+        history, pool = history_of("a", "b", "c")
+        history.trim(size("b", "c"))
+        assert (contents(history), pool.used) == (["b", "c"], size("b", "c"))
+        history.trim(0)
+        assert (contents(history), pool.used) == ([], 0)
+
     def test_what_is_too_large_by_itself_leaves_nothing(self) -> None:
         history, pool = history_of("a", "x" * 1000, limit=1000)
         assert (contents(history), pool.used) == ([], 0)

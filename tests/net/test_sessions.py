@@ -629,6 +629,31 @@ class TestMemory:
 
         run_virtually(main())
 
+    def test_who_remembers_most_forgets_before_anybody_else_has_to_go(self) -> None:
+        async def answer(turn: Turn) -> AsyncIterator[str]:
+            yield "x" * (20_000 if turn.content == "long" else 1000)
+
+        async def main() -> None:
+            async with Server(answer, Config(port=0, max_memory=100_000)) as server:
+                async with Peer.connect(server.urls[0]) as away:
+                    await away.ask("short")
+                    await away.turn()
+                async with Peer.connect(server.urls[0]) as greedy:
+                    for _ in range(10):
+                        await greedy.ask("long")
+                        await greedy.turn()
+                        await asyncio.sleep(1)
+                        assert server.sessions.pool.used <= 100_000
+                    # The share of each of two sessions has room for two answers.
+                    await greedy.send({"event": "history"})
+                    items = (await greedy.event("history"))["data"]["items"]
+                    assert [(item["turn"], item["role"]) for item in items][-1] == (10, "assistant")
+                    assert 0 < len(items) <= 8
+                    async with Peer.connect(server.urls[0] + away.resume(0)) as again:
+                        assert again.session["data"]["resumed"] is True
+
+        run_virtually(main())
+
 
 class TestManyAbsences:
     def test_who_comes_and_goes_in_haste_leaves_no_more_sessions_than_it_may_have_connections(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+from os import urandom
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs
 
@@ -51,3 +53,8 @@ def _claim(token: str, epoch: str, last_seq: str) -> Claim:
 
 def _is_count(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 20
+
+
+def random_name() -> str:
+    """What sessions and their tokens are named by: 128 random bits in URL-safe characters."""
+    return urlsafe_b64encode(urandom(16)).rstrip(b"=").decode()

@@ -57,11 +57,15 @@ class History:
 
     def add(self, said: Said) -> None:
         """What is oldest goes where it grows beyond its limit."""
-        before = self._size
         self._entries.append(said)
         self._size += said.size
-        gone = 0
-        while self._size > self._limit:
+        self._pool.add(said.size)
+        self.trim(self._limit)
+
+    def trim(self, limit: int) -> None:
+        """Forgets what is oldest, down to so many bytes."""
+        before, gone = self._size, 0
+        while self._size > limit:
             self._size -= self._entries[gone].size
             gone += 1
         del self._entries[:gone]

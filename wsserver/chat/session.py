@@ -6,15 +6,14 @@ knows its connection only as a `Reader`, and callbacks that wait for that reader
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
 from collections import deque
 from hashlib import sha256
 from hmac import compare_digest
-from os import urandom
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ClientError
 from . import envelope
+from .claim import random_name
 from .history import History
 from .log import Cursor, Log, Pool
 from .state import State
@@ -83,7 +82,7 @@ class Session:
     )
 
     def __init__(self, config: Config, user: str | None = None, pool: Pool | None = None) -> None:
-        self.id = "s_" + _random_name()
+        self.id = "s_" + random_name()
         self.user = user
         self.epoch = 1
         self.log = Log(config.max_log_size, pool)
@@ -106,7 +105,7 @@ class Session:
 
     def new_token(self) -> str:
         """A fresh resume token; only its SHA-256 is kept."""
-        token = f"{self.id}.{_random_name()}"
+        token = f"{self.id}.{random_name()}"
         self._token_digest = sha256(token.encode()).digest()
         return token
 
@@ -271,6 +270,11 @@ class Session:
         """The object that the application keeps here."""
         return self.memory.state
 
+    def trim_history(self, limit: int) -> None:
+        """Forgets what was said first, down to so many bytes."""
+        if self._memory is not None:
+            self._memory.history.trim(limit)
+
     def leave_pool(self) -> None:
         """What it still holds is no longer counted: the session has ended."""
         pool, self.log.pool = self.log.pool, Pool()
@@ -292,8 +296,3 @@ class Memory:
 
 #: Stands for the queue of every session in which nothing ever waited.
 _NONE_WAITING: deque[Turn] = deque()
-
-
-def _random_name() -> str:
-    """128 random bits in URL-safe characters."""
-    return urlsafe_b64encode(urandom(16)).rstrip(b"=").decode()

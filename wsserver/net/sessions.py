@@ -190,7 +190,7 @@ class Sessions:
     # -- memory --------------------------------------------------------------------------------------------------
 
     def _make_room(self) -> None:
-        """Frees memory: first what the longest absent would want replayed, then what nobody may want, then sessions."""
+        """Frees memory: what the absent would want replayed, what nobody may want, the longest histories, sessions."""
         pool = self.pool
         enough = pool.limit * _ENOUGH
         if not self._is_short:
@@ -205,6 +205,12 @@ class Sessions:
                 break
             if place.session is not None:
                 place.session.log.trim(place.session.read, 0)
+        # Who holds more than a fair share goes short before anybody else has to go.
+        share = int(enough) // max(1, len(self._places))
+        for session in self:
+            if pool.used <= enough:
+                break
+            session.trim_history(share)
         for absence in self._absences:
             if pool.used <= enough:
                 break
