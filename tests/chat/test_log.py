@@ -10,7 +10,8 @@ import pytest
 
 from tests.chat.person import EVERYTHING, finish, line, person
 from wsserver.chat.envelope import encode_event, encode_value, token_template
-from wsserver.chat.log import BLOCK_OVERHEAD, MERGE_ABOVE, Cursor, Log, Pool, Run
+from wsserver.chat.log import MERGE_ABOVE, Cursor, Log, Pool
+from wsserver.chat.tokens import BLOCK_OVERHEAD, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

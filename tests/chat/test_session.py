@@ -246,6 +246,15 @@ class TestPace:
         assert not session.must_wait
 
 
+class TestTrimming:
+    def test_a_session_forgets_what_was_said_first(self) -> None:
+        session = person().session
+        session.trim_history(0)
+        session.history.add(Said(1, "user", b'"x"', "completed"))
+        session.trim_history(0)
+        assert session.history.view() == []
+
+
 class TestPool:
     def counted(self, pool: Pool, **settings: Any) -> Session:
         return Person(Session(Config(**settings), None, pool)).session

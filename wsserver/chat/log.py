@@ -2,19 +2,18 @@
 
 Every logged event has a `seq`: 1, 2, 3 … without gaps. The log is a list of blocks: a `Run` of adjacent tokens of one
 turn, or one other event as its JSON. A token is kept as the JSON of its text only, without the quotes, and gets its
-envelope when it is read; a run that has ended is sealed into one piece of text with the lengths of its tokens. So a
+envelope when it is read; a run is one piece of text with the lengths of its tokens, but for the newest of them. So a
 finished turn of 256 short tokens costs some 2 KiB and not the 50 KiB of its frames.
 """
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
-from itertools import accumulate, count, islice, pairwise
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from ..config import NO_LIMIT
 from . import envelope
+from .tokens import BLOCK_OVERHEAD, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,9 +27,6 @@ _RUN_SIZE = 2**16
 
 #: How many bytes of a run that grows stand in tokens of their own, for the reader that keeps up with it.
 _COMPACT_SIZE = 2**12
-
-#: What a block costs in memory beside its text, roughly: objects, pointers, the list's share.
-BLOCK_OVERHEAD = 320
 
 #: Stands for the blocks of every log that holds none: an idle session pays for no list.
 _EMPTY: list[Run | bytes] = []
@@ -62,82 +58,6 @@ class Pool:
         """Room has been made, as far as it could be: `when_over` is called again, now where that was too little."""
         self._over = False
         self.add(0)
-
-
-class Run:
-    """Adjacent tokens of one turn, the first of them with number `first`.
-
-    `values` are the JSON of the newest of them without quotes, from number `tail` on; what is before is compact: one
-    piece of text, and the lengths of its tokens.
-    """
-
-    __slots__ = ("_lengths", "_text", "first", "tail", "template", "values")
-
-    def __init__(self, first: int, template: bytes) -> None:
-        self.first = first
-        self.tail = first
-        self.template = template
-        self.values: list[bytes] = []
-        self._text = b""
-        self._lengths: bytes | array[int] = b""
-
-    def __len__(self) -> int:
-        return len(self._lengths) + len(self.values)
-
-    @property
-    def size(self) -> int:
-        """What it takes in memory once it is compact, in bytes."""
-        lengths = self._lengths
-        return BLOCK_OVERHEAD + len(self._text) + len(lengths) * (1 if isinstance(lengths, bytes) else lengths.itemsize)
-
-    @property
-    def written(self) -> int:
-        """What its tokens take as they travel, once it is compact, in bytes."""
-        return len(self._lengths) * len(self.template) + len(self._text)
-
-    def compact(self) -> None:
-        """Puts `values` to the text: as an object each would take ten times its bytes."""
-        lengths = self._lengths
-        if isinstance(lengths, bytes):
-            try:
-                self._lengths = lengths + bytes(map(len, self.values))
-            except ValueError:  # a token of more than 255 bytes
-                lengths = self._lengths = array("I", lengths)
-        if not isinstance(lengths, bytes):
-            lengths.extend(map(len, self.values))
-        self._text = b"".join((self._text, *self.values))
-        self.tail += len(self.values)
-        self.values = []
-
-    def written_after(self, seq: int) -> int:
-        """How many bytes the tokens after number `seq` take as they travel."""
-        skip = max(0, seq + 1 - self.first)
-        # Cut into its tokens, the log of somebody who comes back would hold up everybody else for 26 ms a MiB.
-        lengths = list(map(len, self.values[skip:])) if self._lengths is None else self._lengths[skip:]
-        return len(lengths) * len(self.template) + sum(lengths)
-
-    @property
-    def sealed(self) -> bool:
-        """Whether it has ended."""
-        return self._lengths is not None
-
-    def since(self, seq: int) -> list[bytes]:
-        """The JSON of the tokens after number `seq`, without quotes."""
-        if seq + 1 >= self.tail:
-            return self.values[seq + 1 - self.tail :]
-        skip = max(0, seq + 1 - self.first)
-        ends = accumulate(self._lengths[skip:], initial=sum(self._lengths[:skip]))
-        return [*(self._text[start:end] for start, end in pairwise(ends)), *self.values]
-
-    def joined(self, seq: int, room: int) -> tuple[int, bytes]:
-        """How many of the tokens after number `seq` take `room` bytes or just more as they travel, and their text."""
-        assert self._lengths is not None, "the run is sealed"
-        skip = max(0, seq + 1 - self.first)
-        start = sum(self._lengths[:skip])
-        ends = list(accumulate(self._lengths[skip:]))
-        envelope_size = len(self.template)
-        last = bisect_left(range(len(ends) - 1), room, key=lambda index: ends[index] + (index + 1) * envelope_size)
-        return last + 1, self._text[start : start + ends[last]]
 
 
 class Log:
@@ -297,8 +217,7 @@ class Cursor:
 
     def _read_run(self, run: Run, end: int, merge: bool) -> list[bytes]:
         first = self.seq + 1
-        if merge and run.sealed:
-            # As long as this takes, everybody waits: it makes no object for each token.
+        if merge:
             taken, text = run.joined(self.seq, end - self.position)
             self.seq += taken
             self.position += taken * len(run.template) + len(text)
@@ -312,6 +231,4 @@ class Cursor:
             if self.position >= end:
                 break
         self.seq += len(values)
-        if merge and len(values) > 1:
-            return [envelope.merged_template(run.template) % (b"".join(values), first, self.seq)]
         return [run.template % value for value in zip(values, count(first))]
