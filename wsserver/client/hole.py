@@ -31,7 +31,6 @@ class Hole:
         self._held: list[tuple[Event, int]] = []
         self._size = 0
         self._told: dict[int | None, Question] = {}  # by turn, those that have missed something
-        self._upto = 0  # where the history ends
 
     def hold(self, event: Event, size: int) -> None:
         """Keeps an event that came behind the hole. Raises `ProtocolError` where that is too much."""
@@ -42,11 +41,7 @@ class Hole:
 
     def filled(self, seq: int) -> bool:
         """Whether the history is here, and with number `seq` all events up to where it ends."""
-        if self.history is None:
-            return False
-        end = self.history.get("seq")
-        self._upto = end if isinstance(end, int) else 0
-        return seq >= self._upto
+        return self.history is not None and seq >= _end(self.history)
 
     def missing(self, questions: Iterable[Question]) -> Iterator[tuple[Question, Event]]:
         """What these questions, whose turns are known, are to be told first."""
@@ -62,10 +57,18 @@ class Hole:
 
     def rest(self) -> Iterator[tuple[Event, int]]:
         """What was held back and has not been told with what was missing: the history has no tools and no sources."""
+        assert self.history is not None
+        end = _end(self.history)
         for event, size in self._held:
             question = self._told.get(event.turn)
-            if question is None or (event.seq or 0) > self._upto or not _is_recalled(event, question):
+            if question is None or (event.seq or 0) > end or not _is_recalled(event, question):
                 yield event, size
+
+
+def _end(history: dict[str, Any]) -> int:
+    """The number of the last event that it knows of."""
+    end = history.get("seq")
+    return end if isinstance(end, int) else 0
 
 
 def _is_recalled(event: Event, question: Question) -> bool:

@@ -185,11 +185,13 @@ class _Terminal:
             try:
                 value = reply.parse(data.get("schema") or {}, line)
                 await chat.answer(str(data.get("call_id")), value)
-            except (ValueError, RequestRefused) as exc:
-                if isinstance(exc, RequestRefused) and exc.code == "not_active":
+            except ValueError as exc:
+                self._screen.line(str(exc), DIM)
+            except RequestRefused as exc:
+                if exc.code == "not_active":
                     asks.popleft()
                 else:
-                    self._screen.line(exc.message if isinstance(exc, RequestRefused) else str(exc), DIM)
+                    self._screen.line(exc.message, DIM)
             except ChatError:
                 # What became of the answer is told by its events.
                 return
