@@ -35,8 +35,9 @@ def find(query: str, subprotocols: Iterable[str]) -> Claim | None:
     """
     for offered in subprotocols:
         if offered.startswith(_PREFIX):
-            token, *numbers = offered.removeprefix(_PREFIX).rsplit(".", 2)
-            return _claim(token, *numbers) if len(numbers) == 2 else _claim("", "", "")
+            rest, _, last_seq = offered.removeprefix(_PREFIX).rpartition(".")
+            token, _, epoch = rest.rpartition(".")
+            return _claim(token, epoch, last_seq)
     if "resume=" not in query:
         return None
     fields = parse_qs(query, keep_blank_values=True)
