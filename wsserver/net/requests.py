@@ -15,14 +15,13 @@ from urllib.parse import parse_qsl, unquote
 
 import h11
 
+from ..config import KiB
 from .sockets import LONGEST_CLOSE, Core, end_sending
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
 logger = logging.getLogger(__name__)
-
-KiB = 2**10
 
 _MAX_HEAD_SIZE = 16 * KiB
 _MAX_BODY_SIZE = 256 * KiB
@@ -86,7 +85,7 @@ class Socket(asyncio.Protocol):
         self._owner.count += 1
         if self._owner.count > MAX_SOCKETS:
             self._transport.abort()
-        self._limit(self._owner.core.config.open_timeout)
+        self._owner.core.sweeper.limit(self, self._owner.core.config.open_timeout)
 
     def data_received(self, data: bytes) -> None:
         if self._answered or self._task is not None:
@@ -137,7 +136,7 @@ class Socket(asyncio.Protocol):
             if len(self._body) > _MAX_BODY_SIZE:
                 self._respond(Response(413, b"the body is too large\n"))
         elif isinstance(event, h11.EndOfMessage) and self._request is not None:
-            self._limit(0)
+            self._owner.core.sweeper.cancel(self)
             self._task = self._owner.core.loop.create_task(self._answer(self._request))
 
     async def _answer(self, event: h11.Request) -> None:
@@ -175,12 +174,8 @@ class Socket(asyncio.Protocol):
             h11.EndOfMessage(),
         )
         end_sending(self._transport)
-        self._limit(self._owner.core.config.close_timeout or LONGEST_CLOSE)
+        self._owner.core.sweeper.limit(self, self._owner.core.config.close_timeout or LONGEST_CLOSE)
 
     def _send(self, *events: h11.Event) -> None:
         assert self._transport is not None
         self._transport.write(b"".join(self._http.send(event) or b"" for event in events))
-
-    def _limit(self, timeout: float) -> None:
-        core = self._owner.core
-        core.sweeper.schedule(self, core.loop.time() + timeout if timeout else inf)

@@ -61,6 +61,10 @@ class Sweeper:
             visited.due = max(due, (self._swept + 1) * TICK)
             self._slots.setdefault(_slot(visited.due), set()).add(visited)
 
+    def limit(self, visited: Visited, timeout: float) -> None:
+        """The same, so many seconds from now; 0 for never."""
+        self.schedule(visited, self._loop.time() + timeout if timeout else inf)
+
     def cancel(self, visited: Visited) -> None:
         """No visit any more; nothing is kept of the object."""
         if visited.due != inf:
