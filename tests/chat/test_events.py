@@ -12,14 +12,13 @@ from wsserver.chat.events import RESERVED, Custom, Message, Reset, Source, Statu
 
 
 @pytest.mark.parametrize(
-    "item, event, logged, data",
+    "item, event, data",
     [
-        (Token("x"), "token", True, {"value": "x"}),
-        (Tool("c_1", "orders"), "tool", True, {"call_id": "c_1", "name": "orders", "status": "started"}),
+        (Token("x"), "token", {"value": "x"}),
+        (Tool("c_1", "orders"), "tool", {"call_id": "c_1", "name": "orders", "status": "started"}),
         (
             Tool("c_1", "orders", "finished", "one order", input={"user": 7}, output=[], error="late"),
             "tool",
-            True,
             {
                 "call_id": "c_1",
                 "name": "orders",
@@ -30,27 +29,24 @@ from wsserver.chat.events import RESERVED, Custom, Message, Reset, Source, Statu
                 "error": "late",
             },
         ),
-        (Source(), "source", True, {}),
+        (Source(), "source", {}),
         (
             Source("Terms", "14 days", "https://shop.example/terms", 0.5, {"page": 3}),
             "source",
-            True,
             {"title": "Terms", "text": "14 days", "url": "https://shop.example/terms", "score": 0.5, "page": 3},
         ),
-        (Source(score=0.0), "source", True, {"score": 0.0}),
-        (Source("Terms", extra={"title": "other", "url": "u"}), "source", True, {"title": "Terms", "url": "u"}),
-        (Status("Thinking…"), "status", False, {"message": "Thinking…"}),
-        (Reset(), "reset", True, {"channel": "answer"}),
-        (Reset("sources"), "reset", True, {"channel": "sources"}),
-        (Custom("weather"), "weather", True, {}),
-        (Custom("weather", MappingProxyType({"sun": True})), "weather", True, {"sun": True}),
+        (Source(score=0.0), "source", {"score": 0.0}),
+        (Source("Terms", extra={"title": "other", "url": "u"}), "source", {"title": "Terms", "url": "u"}),
+        (Status("Thinking…"), "status", {"message": "Thinking…"}),
+        (Reset(), "reset", {"channel": "answer"}),
+        (Reset("sources"), "reset", {"channel": "sources"}),
+        (Custom("weather"), "weather", {}),
+        (Custom("weather", MappingProxyType({"sun": True})), "weather", {"sun": True}),
     ],
     ids=repr,
 )
-def test_items(
-    item: Token | Tool | Source | Status | Reset | Custom, event: str, logged: bool, data: dict[str, Any]
-) -> None:
-    assert (item.event, item.logged, item.data()) == (event, logged, data)
+def test_items(item: Token | Tool | Source | Status | Reset | Custom, event: str, data: dict[str, Any]) -> None:
+    assert (item.event, item.data()) == (event, data)
 
 
 @pytest.mark.parametrize("item", [Token("x"), Tool("c", "n"), Source(), Status(""), Reset(), Custom("n"), Message("x")])

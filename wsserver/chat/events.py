@@ -36,7 +36,6 @@ class Token:
     """Text to append to the answer. Yielding the bare `str` is the same."""
 
     event: ClassVar[str] = "token"
-    logged: ClassVar[bool] = True
 
     value: str
 
@@ -53,7 +52,6 @@ class Tool:
     """A step of the work: `call_id` joins the events of one call. `Turn.tool` makes these by itself."""
 
     event: ClassVar[str] = "tool"
-    logged: ClassVar[bool] = True
 
     call_id: str
     name: str
@@ -80,7 +78,6 @@ class Source:
     """A citation. Fields of your own go into `extra` and travel beside the others."""
 
     event: ClassVar[str] = "source"
-    logged: ClassVar[bool] = True
 
     title: str | None = None
     text: str | None = None
@@ -100,7 +97,6 @@ class Status:
     """What is going on during a long silence. Shown if somebody looks, never kept."""
 
     event: ClassVar[str] = "status"
-    logged: ClassVar[bool] = False
 
     message: str
 
@@ -113,7 +109,6 @@ class Reset:
     """What this turn showed so far of its answer, or of its sources, is void; what follows replaces it."""
 
     event: ClassVar[str] = "reset"
-    logged: ClassVar[bool] = True
 
     channel: Literal["answer", "sources"] = "answer"
 
@@ -128,8 +123,6 @@ class Reset:
 @dataclass(frozen=True, slots=True)
 class Custom:
     """An event of the application's own: any name that the protocol does not use, any JSON object."""
-
-    logged: ClassVar[bool] = True
 
     event: str
     body: Mapping[str, Any] = field(default_factory=dict)
