@@ -86,11 +86,12 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 class SlowReader:
-    """A pace at which a callback waits after every item, until it is sent on."""
+    """A pace at which a callback waits after every item, until it is sent on; `waiters` is where it asks."""
 
     def __init__(self) -> None:
         self.pauses = 0
         self.pausing = True
+        self.waiters: list[Answer] = []
 
     def must_pause(self) -> bool:
         return self.pausing
@@ -103,7 +104,8 @@ class SlowReader:
         yield
 
     def waiter(self) -> Answer:
-        return Answer()
+        self.waiters.append(Answer())
+        return self.waiters[-1]
 
 
 class Gate:

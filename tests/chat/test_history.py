@@ -15,7 +15,7 @@ from tests.chat.person import person
 from wsserver.chat import envelope
 from wsserver.chat.envelope import encode_kept
 from wsserver.chat.history import ENTRY_OVERHEAD, History, Said
-from wsserver.chat.log import Pool
+from wsserver.chat.pool import Pool
 
 
 class Role(StrEnum):

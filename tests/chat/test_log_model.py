@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.chat.person import EVERYTHING
 from wsserver.chat.envelope import encode_event, encode_kept, encode_value, token_template
 from wsserver.chat.history import ENTRY_OVERHEAD, History, Said
-from wsserver.chat.log import MERGE_ABOVE, Cursor, Log, Pool
+from wsserver.chat.log import MERGE_ABOVE, Cursor, Log
+from wsserver.chat.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

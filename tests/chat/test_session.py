@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.chat.person import Gate, Person, finish, line, person
-from wsserver.chat import envelope
+from tests.chat.person import Person, finish, line, person
 from wsserver.chat.events import Answer
-from wsserver.chat.history import ENTRY_OVERHEAD, Said
-from wsserver.chat.log import Cursor, Pool
-from wsserver.chat.session import _DETACHED_STEP, REMEMBERED_IDS, Session
-from wsserver.config import Config
+from wsserver.chat.history import Said
+from wsserver.chat.log import Cursor
+from wsserver.chat.memory import REMEMBERED_IDS
 from wsserver.errors import ClientError
 
 
@@ -23,14 +21,6 @@ def refused(somebody: Person, content: Any, id: str | None = None) -> ClientErro
         somebody.says(content, id)
     assert caught.value.ref == id
     return caught.value
-
-
-def answer(somebody: Person, content: Any, text: str, status: str = "completed") -> None:
-    """A turn from its first to its last event."""
-    turn = somebody.asks(content)
-    turn.publish(text)
-    turn.complete(status)
-    finish(somebody.session)
 
 
 class TestNames:
@@ -125,127 +115,6 @@ class TestComingBack:
         assert (somebody.woken, other.woken) == (2, 1)
 
 
-def reading(**settings: Any) -> tuple[Person, Session]:
-    """Somebody whose reader keeps its session informed."""
-    somebody = person(**settings)
-    somebody.session.attach(somebody, somebody.cursor)
-    return somebody, somebody.session
-
-
-def publish(session: Session, size: int) -> None:
-    session.publish("news", {"x": "x" * size})
-
-
-def waiting(session: Session) -> Gate:
-    """A callback that waits for the reader."""
-    gate = session.gate = Gate()
-    return gate
-
-
-class TestPace:
-    def test_a_callback_waits_above_the_soft_limit(self) -> None:
-        somebody, session = reading(soft_limit=1000)
-        publish(session, 1000 - len(envelope.encode_event("news", {"x": ""}, session.id, None, 1)))
-        assert (session.log.written, session.must_wait) == (1000, False)
-        publish(session, 0)
-        assert session.must_wait
-
-    def test_and_goes_on_when_its_reader_has_caught_up(self) -> None:
-        somebody, session = reading(soft_limit=1000)
-        for _ in range(3):
-            publish(session, 900)
-        gate = waiting(session)
-        somebody.cursor.read(1)
-        session.was_read(somebody.cursor)
-        assert (gate.opened, session.gate, session.must_wait) == (0, gate, True)
-        somebody.cursor.read(1)
-        session.was_read(somebody.cursor)
-        assert (gate.opened, session.gate, session.must_wait) == (1, None, False)
-        somebody.cursor.read(1)
-        session.was_read(somebody.cursor)
-        assert gate.opened == 1
-
-    def test_what_is_read_goes_only_above_the_limit(self) -> None:
-        somebody, session = reading(max_log_size=5000)
-        for _ in range(3):
-            publish(session, 1000)
-        somebody.events()
-        session.was_read(somebody.cursor)
-        assert session.log.start == 0
-        for _ in range(3):
-            publish(session, 1000)
-        session.was_read(somebody.cursor)
-        assert session.log.start == 3
-        assert session.log.size <= 5000
-
-    def test_who_waits_looks_again_when_the_reader_is_lost(self) -> None:
-        somebody, session = reading(soft_limit=1000)
-        publish(session, 2000)
-        gate = waiting(session)
-        session.detach()
-        assert (session.reader, session.gate, gate.opened, session.must_wait) == (None, None, 1, False)
-
-    def test_nobody_waits_nobody_is_let_go(self) -> None:
-        _, session = reading()
-        session.detach()
-        session.open_gate()
-        assert session.gate is None
-
-    def test_unread_a_callback_runs_until_the_log_is_full(self) -> None:
-        somebody, session = reading(soft_limit=1000, max_log_size=50_000)
-        session.detach()
-        while not session.must_wait:
-            publish(session, 500)
-        assert session.log.start == 0
-        assert 50_000 < session.log.size < 50_000 + 2 * _DETACHED_STEP
-
-    def test_what_was_read_makes_room(self) -> None:
-        somebody, session = reading(soft_limit=1000, max_log_size=50_000)
-        for _ in range(40):
-            publish(session, 1000)
-        somebody.events()
-        session.was_read(somebody.cursor)
-        session.detach()
-        while not session.must_wait:
-            publish(session, 500)
-        assert session.log.start == session.read == 40
-        assert session.holds_after(session.read, 1)
-
-    def test_a_log_that_is_just_full_still_gives_up_what_was_read(self) -> None:
-        _, like_it = reading()
-        publish(like_it, 2000)
-        somebody, session = reading(soft_limit=1000, max_log_size=like_it.log.size)
-        publish(session, 2000)
-        session.read = 1
-        session.detach()
-        assert session.log.size == session.log.limit
-        assert not session.must_wait
-
-    def test_without_a_log_it_waits_for_a_reader(self) -> None:
-        somebody, session = reading(soft_limit=1000, max_log_size=0)
-        # A run that still grows is not counted yet.
-        somebody.asks("?").publish("x" * 2000)
-        somebody.cursor.read(1)
-        session.was_read(somebody.cursor)
-        session.detach()
-        assert (session.log.size, session.must_wait) == (0, True)
-        session.attach(somebody, somebody.cursor)
-        somebody.events()
-        session.was_read(somebody.cursor)
-        assert not session.must_wait
-
-    def test_a_new_reader_is_measured_by_its_own_place(self) -> None:
-        somebody, session = reading(soft_limit=1000)
-        session.detach()
-        for _ in range(5):
-            publish(session, 1000)
-        assert not session.must_wait
-        session.attach(somebody, somebody.cursor)
-        assert session.must_wait
-        session.attach(somebody, Cursor(session.log))
-        assert not session.must_wait
-
-
 class TestTrimming:
     def test_a_session_forgets_what_was_said_first(self) -> None:
         session = person().session
@@ -253,44 +122,6 @@ class TestTrimming:
         session.history.add(Said(1, "user", b'"x"', "completed"))
         session.trim_history(0)
         assert session.history.view() == []
-
-
-class TestPool:
-    def counted(self, pool: Pool, **settings: Any) -> Session:
-        return Person(Session(Config(**settings), None, pool)).session
-
-    def test_all_sessions_share_it(self) -> None:
-        pool = Pool()
-        one, other = self.counted(pool), self.counted(pool)
-        publish(one, 10)
-        publish(other, 1000)
-        one.history.add(Said(1, "user", b'"x"', "completed"))
-        assert pool.used == one.log.size + other.log.size + ENTRY_OVERHEAD + 3
-        one.leave_pool()
-        assert pool.used == other.log.size
-        other.leave_pool()
-        assert pool.used == 0
-
-    def test_what_comes_after_the_end_is_not_counted(self) -> None:
-        pool = Pool()
-        session = self.counted(pool)
-        publish(session, 10)
-        session.leave_pool()
-        session.leave_pool()
-        publish(session, 1000)
-        session.log.drop()
-        session.history.add(Said(1, "user", b'"x"', "completed"))
-        assert (pool.used, session.log.head) == (0, 2)
-
-    def test_a_turn_that_is_under_way_at_the_end(self) -> None:
-        pool = Pool()
-        session = self.counted(pool)
-        turn = Person(session).asks("hello")
-        turn.publish("Hi")
-        turn.complete("stopped")
-        session.leave_pool()
-        turn.session.history = [{"role": "user", "content": "late"}]
-        assert pool.used == 0
 
 
 class TestAnswers:
@@ -460,104 +291,3 @@ class TestTelling:
             somebody.session.publish("news", {"n": object()})
         somebody.session.publish("news", {"n": 1})
         assert (somebody.shown, somebody.woken) == (["1 - news n=1"], 1)
-
-
-class TestHistory:
-    def test_what_was_said_and_shown(self) -> None:
-        somebody = person()
-        answer(somebody, "hello", "Hi!")
-        answer(somebody, {"file": 1}, "A fi", "stopped")
-        somebody.asks("and?")
-        assert somebody.session.history.view() == [
-            {"role": "user", "content": "hello", "status": "completed"},
-            {"role": "assistant", "content": "Hi!", "status": "completed"},
-            {"role": "user", "content": {"file": 1}, "status": "completed"},
-            {"role": "assistant", "content": "A fi", "status": "stopped"},
-            {"role": "user", "content": "and?", "status": "completed"},
-        ]
-
-    def test_the_event(self) -> None:
-        somebody = person()
-        session = somebody.session
-        session.tell_history()
-        answer(somebody, "hello", "Hi!")
-        session.tell_history()
-        somebody.asks("more").publish("Mo")
-        session.tell_history()
-        empty, finished, running = (event["data"] for event in somebody.told())
-        assert empty == {"items": [], "active": None, "seq": 0}
-        items = [
-            {"turn": 1, "role": "user", "content": "hello", "status": "completed"},
-            {"turn": 1, "role": "assistant", "content": "Hi!", "status": "completed"},
-        ]
-        assert finished == {"items": items, "active": None, "seq": 3}
-        more = {"turn": 2, "role": "user", "content": "more", "status": "completed"}
-        assert running == {"items": [*items, more], "active": {"turn": 2, "text": "Mo"}, "seq": 5}
-
-    def test_turns_that_wait_are_named(self) -> None:
-        somebody = person()
-        somebody.asks("a")
-        somebody.says("b")
-        somebody.says("c")
-        somebody.session.tell_history()
-        assert somebody.told()[-1]["data"]["waiting"] == [2, 3]
-
-    def test_the_oldest_goes_where_there_is_too_much(self) -> None:
-        somebody = person(max_history=3 * (ENTRY_OVERHEAD + 10))
-        for content in ("12345678", "b", "c"):
-            somebody.session.history.add(Said(1, "user", envelope.encode_kept(content), "completed"))
-        assert [said["content"] for said in somebody.session.history.view()] == ["12345678", "b", "c"]
-        somebody.session.history.add(Said(1, "user", envelope.encode_kept("d"), "completed"))
-        assert [said["content"] for said in somebody.session.history.view()] == ["b", "c", "d"]
-
-    def test_bytes_are_counted_and_not_characters(self) -> None:
-        somebody = person(max_history=ENTRY_OVERHEAD + 2 + 30)
-        somebody.session.history.add(Said(1, "user", envelope.encode_kept("界" * 10), "completed"))
-        assert len(somebody.session.history.view()) == 1
-        somebody.session.history.add(Said(1, "user", envelope.encode_kept("界" * 11), "completed"))
-        assert somebody.session.history.view() == []
-
-    def test_many_short_messages_are_bounded_too(self) -> None:
-        somebody = person(max_history=2**16)
-        for _ in range(1000):
-            somebody.session.history.add(Said(1, "user", envelope.encode_kept("x"), "completed"))
-        somebody.session.tell_history()
-        (event,) = somebody.told()
-        assert 200 < len(event["data"]["items"]) < 2**16 / ENTRY_OVERHEAD
-
-    def test_no_history(self) -> None:
-        somebody = person(max_history=0)
-        answer(somebody, "hello", "Hi!")
-        turn = somebody.asks("and?")
-        assert (turn.history, turn.content) == ([], "and?")
-
-    @pytest.mark.parametrize("rest", ["y", "y" * 600])
-    def test_a_long_answer_is_cut_where_it_no_longer_fits_and_marked(self, rest: str) -> None:
-        room = 1500
-        somebody = person(max_history=ENTRY_OVERHEAD + 2 + room)
-        turn = somebody.asks("?")
-        for part in ("界" * 400, "x" * 300, rest, "z"):
-            turn.publish(part)
-        turn.complete("completed")
-        somebody.session.tell_history()
-        text = "界" * 400 + "x" * 300
-        assert len(text.encode()) == room
-        assert somebody.told()[0]["data"]["items"] == [
-            {"turn": 1, "role": "assistant", "content": text, "status": "completed", "truncated": True}
-        ]
-        assert somebody.session.history.view() == [{"role": "assistant", "content": text, "status": "completed"}]
-
-    def test_one_under_way_is_marked_too(self) -> None:
-        somebody = person(max_history=ENTRY_OVERHEAD + 2 + 10)
-        turn = somebody.asks("?")
-        turn.publish("x" * 10)
-        assert turn.shown() == {"turn": 1, "text": "x" * 10}
-        turn.publish("y")
-        assert turn.shown() == {"turn": 1, "text": "x" * 10, "truncated": True}
-
-    def test_one_that_just_fits_is_not_marked(self) -> None:
-        somebody = person(max_history=ENTRY_OVERHEAD + 2 + 1500)
-        answer(somebody, "?", "x" * 1500)
-        somebody.session.tell_history()
-        (item,) = somebody.told()[0]["data"]["items"]
-        assert item == {"turn": 1, "role": "assistant", "content": "x" * 1500, "status": "completed"}

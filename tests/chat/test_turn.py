@@ -301,12 +301,13 @@ class TestAsking:
         assert (result(first), result(second)) == (1, 2)
 
     def test_somebody_who_comes_back_sees_what_is_open(self, somebody: Person, turn: Turn) -> None:
-        given_up, answered, still = asks(turn, "a"), asks(turn, "b"), asks(turn, "c", {"type": "string"})
+        given_up, flow = asks(turn, "a"), turn.flow
+        answered, still = asks(turn, "b"), asks(turn, "c", {"type": "string"})
         open_questions = [event["data"] for event in somebody.events()]
         assert turn.shown()["asks"] == open_questions
         # Their callbacks have not noticed yet.
-        waiters = list((turn._questions or {}).values())
-        waiters[0].waiter.cancel()
+        assert isinstance(flow, SlowReader)
+        flow.waiters[0].cancel()
         turn.answer(open_questions[1]["call_id"], 2)
         assert turn.shown()["asks"] == open_questions[2:]
         assert not_taken(somebody, Answer(open_questions[0]["call_id"], 1))[0] == "not_active"
@@ -318,10 +319,9 @@ class TestAsking:
         turn.answer(open_questions[2]["call_id"], "yes")
         assert result(still) == "yes"
 
-    def test_where_none_is_open_nothing_is_said_of_it(self, turn: Turn) -> None:
+    def test_where_none_is_open_nothing_is_said_of_it(self, somebody: Person, turn: Turn) -> None:
         asking = asks(turn, "?")
-        (question,) = (turn._questions or {}).values()
-        turn.answer(question.call_id, 1)
+        turn.answer(somebody.events()[0]["data"]["call_id"], 1)
         assert turn.shown() == {"turn": 1, "text": ""}
         assert result(asking) == 1
         assert turn.shown() == {"turn": 1, "text": ""}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import envelope
-from .log import Pool
+from .pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

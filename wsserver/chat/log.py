@@ -11,12 +11,12 @@ from __future__ import annotations
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
-from ..config import NO_LIMIT
 from . import envelope
+from .pool import Pool
 from .tokens import BLOCK_OVERHEAD, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 #: Tokens are merged only for a reader that is further behind than this, in bytes: twice the default at which a callback
 #: waits, so that a reader who keeps up with its callback sees every token by itself.
@@ -30,34 +30,6 @@ _COMPACT_SIZE = 2**12
 
 #: Stands for the blocks of every log that holds none: an idle session pays for no list.
 _EMPTY: list[Run | bytes] = []
-
-
-class Pool:
-    """The memory that all sessions share, in bytes.
-
-    `when_over` is called where `used` grows beyond `limit`: in the midst of a change, so it may do no more than note
-    it. It is not called again before `relieved` was.
-    """
-
-    __slots__ = ("_over", "_when_over", "limit", "used")
-
-    def __init__(self, limit: int = NO_LIMIT, when_over: Callable[[], object] | None = None) -> None:
-        self.limit = limit
-        self.used = 0
-        self._when_over = when_over
-        self._over = False
-
-    def add(self, size: int) -> None:
-        """So much more is held, or less where it is negative."""
-        self.used += size
-        if self.used > self.limit and not self._over and self._when_over is not None:
-            self._over = True
-            self._when_over()
-
-    def relieved(self) -> None:
-        """Room has been made, as far as it could be: `when_over` is called again, now where that was too little."""
-        self._over = False
-        self.add(0)
 
 
 class Log:

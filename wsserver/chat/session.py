@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..errors import ClientError
 from . import envelope
 from .claim import random_name
-from .history import History
-from .log import Cursor, Log, Pool
-from .state import State
+from .log import Cursor, Log
+from .memory import Memory
+from .pool import Pool
 from .turn import Turn
 
 if TYPE_CHECKING:
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
     from ..config import Config
     from .events import Answer, Message
-
-#: How many ids of messages a session remembers, to know one that is sent again.
-REMEMBERED_IDS = 256
+    from .history import History
+    from .state import State
 
 #: How much more is published at a time while nobody reads, before the room is looked at again, in bytes.
 _DETACHED_STEP = 2**14
@@ -200,9 +199,9 @@ class Session:
             yield self.active
         yield from tuple(self.waiting)
 
-    def has_taken(self, message: Message) -> bool:
-        """Whether this was taken before, as its id says."""
-        return message.id is not None and message.id in self.memory.taken
+    def turn_of(self, message: Message) -> int | None:
+        """The turn that it was given when it was taken before, as its id says; None where it is new."""
+        return self.memory.taken.get(message.id) if message.id is not None else None
 
     def take(self, message: Message) -> Turn | None:
         """Gives a message its turn and puts it in the queue; an `ack` tells, where the message has an id.
@@ -210,10 +209,11 @@ class Session:
         None where that id was taken before: each message makes exactly one turn. Raises `ClientError` `turn_active`
         or `queue_full`; such a message may be sent again.
         """
-        before = len(self.waiting) + (self.active is not None)
-        if self.has_taken(message):
-            self.tell("ack", {"ref": message.id, "turn": self.memory.taken[str(message.id)], "duplicate": True})
+        earlier = self.turn_of(message)
+        if earlier is not None:
+            self.tell("ack", {"ref": message.id, "turn": earlier, "duplicate": True})
             return None
+        before = len(self.waiting) + (self.active is not None)
         if self._config.busy == "interrupt":
             before = 0
         elif before and self._config.busy == "reject":
@@ -227,7 +227,7 @@ class Session:
             self.waiting = deque()
         self.waiting.append(turn)
         if message.id is not None:
-            self._remember_id(message.id, turn.id)
+            self.memory.remember(message.id, turn.id)
             self.tell("ack", {"ref": message.id, "turn": turn.id, "queued": before, "duplicate": False})
         return turn
 
@@ -244,12 +244,6 @@ class Session:
         if self.active is None:
             raise ClientError("not_active", "this question is not open", ref=answer.id)
         self.active.answer(answer.call_id, answer.value, answer.id)
-
-    def _remember_id(self, ref: str, turn: int) -> None:
-        taken = self.memory.taken
-        taken[ref] = turn
-        if len(taken) > REMEMBERED_IDS:
-            del taken[next(iter(taken))]
 
     # -- memory --------------------------------------------------------------------------------------------------
 
@@ -281,17 +275,6 @@ class Session:
         pool.add(-self.log.size)
         if self._memory is not None:
             self._memory.history.leave_pool()
-
-
-class Memory:
-    """What a session that is used remembers: its history, the application's state, the turns of its messages' ids."""
-
-    __slots__ = ("history", "state", "taken")
-
-    def __init__(self, config: Config, pool: Pool) -> None:
-        self.history = History(config.max_history, pool)
-        self.state = State(config.max_state)
-        self.taken: dict[str, int] = {}
 
 
 #: Stands for the queue of every session in which nothing ever waited.

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Cause = Literal["stopped", "interrupted", "disconnected", "timeout", "shutdown"]
 
+#: Stands for the questions of every turn that asks none: only those that ask pay for a dict.
+_NO_QUESTIONS: dict[str, Question] = {}
+
 
 class Flow(Protocol):
     """What paces a callback; implemented where there is an event loop."""
@@ -79,7 +82,7 @@ class Turn:
         # The longest answer still fits into the history, quotes and all.
         self._max_text = max_history - ENTRY_OVERHEAD - 2
         self._room = self._max_text  # bytes of text that the history may still take; below 0 some was left out
-        self._questions: dict[str, Question] | None = None
+        self._questions = _NO_QUESTIONS
 
     def __repr__(self) -> str:
         return f"<Turn {self.id} of {self._session.id}{' over' if self.over else ''}>"
@@ -124,14 +127,13 @@ class Turn:
             question.waiter.cancel()
         else:
             self._session.publish("ask", question.data, self.id)
-            if self._questions is None:
+            if self._questions is _NO_QUESTIONS:
                 self._questions = {}
             self._questions[question.call_id] = question
         try:
             return await question.waiter
         finally:
-            if self._questions is not None:
-                self._questions.pop(question.call_id, None)
+            self._questions.pop(question.call_id, None)
 
     # -- for the server ------------------------------------------------------------------------------------------
 
@@ -143,7 +145,7 @@ class Turn:
 
     def answer(self, call_id: str, value: Any, ref: str | None = None) -> None:
         """The person's answer to a question. Raises `ClientError` `not_active`, or `bad_message` for a misfit."""
-        question = self._questions.get(call_id) if self._questions else None
+        question = self._questions.get(call_id)
         if question is None or question.waiter.done():
             raise ClientError("not_active", "this question is not open", ref=ref)
         misfit = question.misfit(value)
@@ -160,7 +162,7 @@ class Turn:
         """What a client is told of the answer that is under way."""
         shown: dict[str, Any] = {"turn": self.id, "text": self.text}
         # One that was answered, or given up, is there until its callback has noticed.
-        asks = [question.data for question in (self._questions or {}).values() if not question.waiter.done()]
+        asks = [question.data for question in self._questions.values() if not question.waiter.done()]
         if asks:
             shown["asks"] = asks
         if self._room < 0:
@@ -229,7 +231,7 @@ class Turn:
         if session.turn is self:
             text = b"".join((b'"', self._text, b'"'))
             session.history.add(Said(self.id, "assistant", text, status, self._room < 0))
-        for question in (self._questions or {}).values():
+        for question in self._questions.values():
             question.waiter.cancel()
         self._forget()
 

@@ -13,7 +13,8 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..chat import envelope
-from ..chat.log import Cursor, Pool
+from ..chat.log import Cursor
+from ..chat.pool import Pool
 from ..chat.session import Session
 from ..chat.view import SessionView
 from ..config import NO_LIMIT
@@ -151,11 +152,12 @@ class Sessions:
             self.end(surplus.session, "disconnected")
         absence = self._places[session.id] = Absence(session, owner, self)
         self._absences.add(absence)
-        self._sweeper.schedule(absence, self._loop.time() + self._config.resume_ttl)
+        self._sweeper.limit(absence, self._config.resume_ttl)
         if self._config.on_disconnect == "cancel":
             self._turns.end_all(session, "disconnected")
 
     def expired(self, absence: Absence) -> None:
+        """Nobody came back in time."""
         self.end(absence.session, "disconnected")
 
     def end(self, session: Session, cause: Cause, code: int = CloseCode.NORMAL, reason: str = "ended") -> None:
@@ -200,11 +202,10 @@ class Sessions:
             if pool.used <= enough:
                 break
             absence.session.log.drop()
-        for place in self._places.values():
+        for session in self:
             if pool.used <= enough:
                 break
-            if place.session is not None:
-                place.session.log.trim(place.session.read, 0)
+            session.log.trim(session.read, 0)
         # Who holds more than a fair share goes short before anybody else has to go.
         share = int(enough) // max(1, len(self._places))
         for session in self:

@@ -13,12 +13,12 @@ turn waits until that has ended or used up its time.
 from __future__ import annotations
 
 import asyncio
-from math import inf
 from typing import TYPE_CHECKING
 
 from ..errors import ClientError
 from ..guard.limits import Counts
 from .run import Run
+from .sockets import GOING_AWAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -37,7 +37,7 @@ _FINAL: dict[Cause, str | tuple[str, str]] = {
     "interrupted": "interrupted",
     "disconnected": "stopped",
     "timeout": ("turn_timeout", "the answer took too long"),
-    "shutdown": ("server_shutdown", "the server is shutting down"),
+    "shutdown": ("server_shutdown", GOING_AWAY),
 }
 
 
@@ -77,7 +77,7 @@ class Turns:
 
     def take(self, session: Session, message: Message) -> None:
         """Runs the message, or lets it wait. Raises `ClientError` `turn_active`, `queue_full` or `rate_limited`."""
-        begins = not session.busy and not session.has_taken(message)
+        begins = not session.busy and session.turn_of(message) is None
         if begins and session.user is not None and not self._users.take(session.user):
             raise ClientError(
                 "rate_limited", "too many answers of yours are running", retryable=True, ref=message.id, retry_after=1.0
@@ -122,7 +122,7 @@ class Turns:
         if turn is None:
             return
         run = self._runs[turn] = Run(session, turn, self._generate, self, self._flusher, self._loop)
-        self._limit(run, self._config.turn_timeout)
+        self._sweeper.limit(run, self._config.turn_timeout)
 
     def _end(self, session: Session, turn: Turn, cause: Cause) -> None:
         turn.cause = cause
@@ -136,10 +136,7 @@ class Turns:
         run = self._runs.get(turn)
         if run is not None:
             run.task.cancel()
-            self._limit(run, self._config.close_timeout)
-
-    def _limit(self, run: Run, timeout: float) -> None:
-        self._sweeper.schedule(run, self._loop.time() + timeout if timeout else inf)
+            self._sweeper.limit(run, self._config.close_timeout)
 
     def _go_on(self, session: Session) -> None:
         session.turn = None
