@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.clock import run_virtually
+from tests.net.talking import answer
 from tests.peer import PING, PONG, TEXT, Peer, masked
 from wsserver import Config, Server, Status, Turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-
-async def answer(turn: Turn) -> AsyncIterator[str]:
-    yield f"you said {turn.content}"
 
 
 async def flood(turn: Turn) -> AsyncIterator[str]:

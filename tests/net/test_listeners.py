@@ -21,24 +21,15 @@ import uvloop
 import websockets
 
 import wsserver
-from tests.peer import Peer, text_of
-from wsserver import Config, ConfigError, Server, Turn
+from tests.net.talking import answer, converse
+from tests.peer import Peer
+from wsserver import Config, ConfigError, Server
 from wsserver.net import listeners
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
 
     Run = Callable[[Coroutine[Any, Any, None]], None]
-
-
-async def answer(turn: Turn) -> AsyncIterator[str]:
-    yield f"you said {turn.content}"
-
-
-async def converse(url: str) -> None:
-    async with Peer.connect(url) as peer:
-        await peer.ask("hello")
-        assert text_of(await peer.turn()) == "you said hello"
 
 
 def refusal(config: Config, **given: Any) -> str:

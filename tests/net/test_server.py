@@ -5,27 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 import uvloop
 
-from tests.peer import Peer, text_of
-from wsserver import Config, ConfigError, Server, Turn
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-
-async def answer(turn: Turn) -> AsyncIterator[str]:
-    yield f"you said {turn.content}"
-
-
-async def converse(url: str) -> None:
-    async with Peer.connect(url) as peer:
-        await peer.ask("hello")
-        assert text_of(await peer.turn()) == "you said hello"
+from tests.net.talking import answer, converse
+from tests.peer import Peer
+from wsserver import Config, ConfigError, Server
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])

@@ -7,11 +7,13 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.clock import run_virtually
 from wsserver.net.sweeper import TICK, Sweeper
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
 
 
 class Item:
@@ -25,6 +27,14 @@ class Item:
     def visit(self, now: float) -> float:
         self.visits.append(now)
         return self._next.pop(0) if self._next else inf
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """One that does not run: visits are made by hand."""
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
 
 
 def test_a_visit_comes_within_a_tick_of_its_deadline() -> None:
@@ -60,8 +70,8 @@ def test_a_server_that_starts_between_two_ticks_is_as_exact() -> None:
     run_virtually(main())
 
 
-def test_nothing_is_kept_of_what_was_cancelled() -> None:
-    sweeper = Sweeper(asyncio.new_event_loop())
+def test_nothing_is_kept_of_what_was_cancelled(loop: asyncio.AbstractEventLoop) -> None:
+    sweeper = Sweeper(loop)
     items = [Item() for _ in range(100)]
     for item in items:
         sweeper.schedule(item, 600)
@@ -70,7 +80,6 @@ def test_nothing_is_kept_of_what_was_cancelled() -> None:
     for item in items:
         sweeper.cancel(item)
     assert len(sweeper) == 0
-    sweeper._loop.close()
 
 
 def test_only_the_newest_plan_counts() -> None:
@@ -108,12 +117,14 @@ def test_a_visit_says_when_the_next_one_is_due() -> None:
     run_virtually(main())
 
 
-def test_a_visit_that_fails_harms_no_other_and_comes_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_visit_that_fails_harms_no_other_and_comes_again(
+    caplog: pytest.LogCaptureFixture, loop: asyncio.AbstractEventLoop
+) -> None:
     class Failing(Item):
         def visit(self, now: float) -> float:
             raise RuntimeError("oops")
 
-    sweeper = Sweeper(asyncio.new_event_loop())
+    sweeper = Sweeper(loop)
     failing, item = Failing(), Item()
     sweeper.schedule(failing, 1)
     sweeper.schedule(item, 1)
@@ -122,11 +133,28 @@ def test_a_visit_that_fails_harms_no_other_and_comes_again(caplog: pytest.LogCap
     assert item.visits == [2]
     assert failing.due == 3
     assert "oops" in caplog.text
-    sweeper._loop.close()
 
 
-def test_a_clock_that_jumped_loses_no_visit() -> None:
-    sweeper = Sweeper(asyncio.new_event_loop())
+def test_a_limit_counts_from_now_and_0_is_none() -> None:
+    async def main() -> None:
+        sweeper = Sweeper(asyncio.get_running_loop())
+        await asyncio.sleep(100)
+        sweeper.start()
+        limited, unlimited = Item(), Item()
+        for item in (limited, unlimited):
+            sweeper.schedule(item, 101)
+        sweeper.limit(limited, 3)
+        sweeper.limit(unlimited, 0)
+        await asyncio.sleep(10)
+        assert [round(now) for now in limited.visits] == [103]
+        assert unlimited.visits == []
+        sweeper.stop()
+
+    run_virtually(main())
+
+
+def test_a_clock_that_jumped_loses_no_visit(loop: asyncio.AbstractEventLoop) -> None:
+    sweeper = Sweeper(loop)
     items = [Item() for _ in range(10)]
     for number, item in enumerate(items):
         sweeper.schedule(item, number * 100)
@@ -136,4 +164,3 @@ def test_a_clock_that_jumped_loses_no_visit() -> None:
     sweeper.schedule(late, 5)  # long past: the next sweep has it
     sweeper.sweep(10_000 + TICK)
     assert len(late.visits) == 1
-    sweeper._loop.close()
