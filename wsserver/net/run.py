@@ -29,9 +29,6 @@ LONGEST_BURST = 64
 
 _NOTHING = object()
 
-#: What a client is told of a callback that failed; what went wrong is in the log of the server.
-_FAILED = "generation_failed", "the answer could not be generated"
-
 
 def check_callback(generate: Any) -> Generate:
     """`generate` itself; raises `ConfigError` if it cannot be a callback."""
@@ -144,10 +141,14 @@ class Run:
             # Once the turn is over, a cancellation is what we asked for; before, it came out of the callback.
             if not (turn.over and isinstance(exc, asyncio.CancelledError)):
                 logger.exception("the callback of %r failed", turn)
-            turn.fail(*_FAILED)
+            self._fail()
             if isinstance(exc, KeyboardInterrupt):
                 raise
         self._save_state()
+
+    def _fail(self) -> None:
+        # What went wrong is for the log of the server.
+        self.turn.fail("generation_failed", "the answer could not be generated")
 
     def _save_state(self) -> None:
         """What the callback left in the state, also where it did not end well."""
@@ -181,7 +182,7 @@ class Run:
         if not self.turn.over and not task.cancelled():
             # Even telling the failure failed, as where a TurnError was not initialised.
             logger.error("the callback of %r failed", self.turn, exc_info=task.exception())
-            self.turn.fail(*_FAILED)
+            self._fail()
         self._owner.ended(self)
 
 
