@@ -62,12 +62,14 @@ def test_a_thousand_slow_readers(tmp_path: Path) -> None:
         async with serving(tmp_path, *flags) as server:
             quiet = await p99(server)
             readers = [await slow_reader(server.port) for _ in range(READERS)]
-            loaded = await p99(server)
-            memory = server.memory()
-            assert all(reader.taken for reader in readers), "each of them is served"
-            assert loaded <= bound(quiet), f"{loaded * 1e3:.1f} ms, in quiet {quiet * 1e3:.1f} ms"
-            assert memory <= server.allowed(READERS), f"{memory >> 20} MiB, empty {server.empty >> 20} MiB"
-            for reader in readers:
-                reader._transport.abort()
+            try:
+                loaded = await p99(server)
+                memory = server.memory()
+                assert all(reader.taken for reader in readers), "each of them is served"
+                assert loaded <= bound(quiet), f"{loaded * 1e3:.1f} ms, in quiet {quiet * 1e3:.1f} ms"
+                assert memory <= server.allowed(READERS), f"{memory >> 20} MiB, empty {server.empty >> 20} MiB"
+            finally:
+                for reader in readers:
+                    reader._transport.abort()
 
     uvloop.run(main())
