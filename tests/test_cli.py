@@ -134,9 +134,9 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "arguments, line",
         [
-            ([], "wsserver: the following arguments are required: COMMAND; see wsserver --help"),
-            (["serve", "--portt", "1"], "wsserver: unrecognized arguments: --portt; see wsserver --help"),
-            (["serve", "--por", "1"], "wsserver: unrecognized arguments: --por; see wsserver --help"),
+            ([], "wsserver: say what to do: `wsserver serve [APP]` or `wsserver chat [URL]`; see wsserver --help"),
+            (["serve", "--portt", "1"], "wsserver serve: unrecognized arguments: --portt; see wsserver serve --help"),
+            (["serve", "--por", "1"], "wsserver serve: unrecognized arguments: --por; see wsserver serve --help"),
             (["serve", "--port"], "wsserver serve: argument --port: expected one argument; see wsserver serve --help"),
             (["serve", "--port", "abc"], "wsserver: --port takes a whole number, not 'abc'"),
             (["serve", "--port", "1.5"], "wsserver: --port takes a whole number, not '1.5'"),
@@ -149,6 +149,17 @@ class TestRefusals:
     )  # fmt: skip
     def test_flags(self, arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert refusal(capsys, *arguments) == line
+
+    def test_a_command_that_is_none(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert refusal(capsys, "app:generate") == (
+            "wsserver: say what to do: `wsserver serve [APP]` or `wsserver chat [URL]`; see wsserver --help"
+        )
+
+    @pytest.mark.parametrize("seconds", ["soon", "-1", "nan", "inf", ""])
+    def test_a_patience_that_is_none(self, seconds: str, chat: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+        line = refusal(capsys, "chat", f"--max-reconnect-time={seconds}")
+        assert line == f"wsserver: --max-reconnect-time takes seconds, 0 for no limit, not {seconds!r}"
+        assert not chat
 
     def test_a_choice(self, capsys: pytest.CaptureFixture[str]) -> None:
         line = refusal(capsys, "serve", "--busy", "maybe")

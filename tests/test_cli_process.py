@@ -97,8 +97,8 @@ def test_a_port_that_is_taken(directory: Path) -> None:
         (["serve", "answers"], "write it as module:attribute"),
         (["serve", "nowhere:generate"], "No module named 'nowhere'"),
         (["serve", "--port", "abc"], "--port takes a whole number"),
-        (["serve", "--unknown"], "unrecognized arguments: --unknown; see wsserver --help"),
-        ([], "COMMAND; see wsserver --help"),
+        (["serve", "--unknown"], "unrecognized arguments: --unknown; see wsserver serve --help"),
+        ([], "say what to do: `wsserver serve [APP]` or `wsserver chat [URL]`; see wsserver --help"),
     ],
 )
 def test_one_line_and_no_traceback(directory: Path, arguments: list[str], words: str) -> None:
@@ -118,6 +118,59 @@ def test_documents_of_the_demo_that_are_missing(directory: Path) -> None:
     assert (status, output) == (2, "")
     (line,) = errors.splitlines()
     assert line.startswith("wsserver: WSSERVER_DEMO_DOCS is 'nowhere'")
+
+
+CALLBACK_THAT_HANGS = """
+import asyncio
+
+async def generate(turn):
+    yield "token"
+    await asyncio.Event().wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals")
+def test_it_says_what_it_waits_for_and_how_to_hurry_it(directory: Path) -> None:
+    (directory / "hangs.py").write_text(CALLBACK_THAT_HANGS)
+    with subprocess.Popen(
+        [*COMMAND, "serve", "hangs:generate", "--port", "0"],
+        cwd=directory,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        port = int(process.stdout.readline().split(":")[2].split("/")[0])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as peer:
+            peer.sendall(request() + masked(TEXT, b'{"content":"go"}'))
+            received = b""
+            while b'"event":"token"' not in received:
+                received += peer.recv(2**16)
+            process.send_signal(signal.SIGINT)
+            line = process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=20)
+    assert "once 1 answers are complete, within 30 s; a second signal, or Ctrl-C, cuts them" in line
+    assert process.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals")
+@pytest.mark.parametrize("host, warned", [("0.0.0.0", True), ("127.0.0.1", False)])
+def test_it_warns_where_everybody_is_let_in(directory: Path, host: str, warned: bool) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "serve", "answers:generate", "--host", host, "--port", "0", "--log-level", "warning"],
+        cwd=directory,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=20)
+    assert ("is let in: bring `authenticate`" in log) == warned
 
 
 def test_the_command_itself(directory: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from dataclasses import fields
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -26,12 +27,19 @@ _TRUE, _FALSE = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status: 0, or 2 with one line on standard error that says what to do."""
-    options = _parser().parse_args(arguments)
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        # argparse itself would send people to the help that lists none of the flags.
+        command = f"{PROGRAM} {options.command}"
+        sys.stderr.write(f"{command}: unrecognized arguments: {' '.join(unknown)}; see {command} --help\n")
+        return 2
     try:
         if options.command == "chat":
             from .client.terminal import chat
 
-            return chat(options.url, options.token or _secret(os.environ, "token"), options.max_reconnect_time)
+            return chat(
+                options.url, options.token or _secret(os.environ, "token"), _patience(options.max_reconnect_time)
+            )
         serve(options.app, config_from(vars(options), os.environ))
     except ConfigError as exc:
         # One line, also where the text quotes an exception that has several.
@@ -106,6 +114,17 @@ def _secret(environment: Mapping[str, str], name: str) -> str | None:
         raise ConfigError(f"{variable(name)}_FILE names a file that cannot be read: {exc}") from exc
 
 
+def _patience(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    # NaN fails every comparison.
+    if not 0 <= seconds < inf:
+        raise ConfigError(f"--max-reconnect-time takes seconds, 0 for no limit, not {text!r}")
+    return seconds
+
+
 def _parse(setting: Field[Any], text: str, where: str) -> Any:
     kind: Any = type(setting.default)
     if kind is bool:
@@ -123,6 +142,8 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
+        if "COMMAND" in message:
+            message = "say what to do: `wsserver serve [APP]` or `wsserver chat [URL]`"
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
@@ -142,12 +163,13 @@ def _parser() -> argparse.ArgumentParser:
     for setting in fields(Config):
         _add_flag(serve, setting)
     chat = commands.add_parser("chat", help="talk to a server from this terminal", allow_abbrev=False)
-    chat.add_argument("url", nargs="?", metavar="URL", default=DEFAULT_URL, help=f"default {DEFAULT_URL}")
+    chat.add_argument(
+        "url", nargs="?", metavar="URL", default=DEFAULT_URL, help=f"as the server prints it (default {DEFAULT_URL})"
+    )
     chat.add_argument("--token", help="who you are; rather in WSSERVER_TOKEN, or a file named by WSSERVER_TOKEN_FILE")
     chat.add_argument(
         "--max-reconnect-time",
-        type=float,
-        default=120.0,
+        default="120",
         metavar="SECONDS",
         help="how long to try to replace a lost connection (default 120, 0: no limit)",
     )

@@ -20,6 +20,7 @@ from .peer import Peer, in_turn, scripted
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
     from typing import Self
 
     from wsserver import Item, Turn
@@ -213,6 +214,26 @@ def process(url: str, *flags: str) -> Iterator[tuple[subprocess.Popen[bytes], IO
         finally:
             chat.kill()
             watchdog.cancel()
+
+
+class TestWhere:
+    def test_the_address_of_a_unix_socket_as_the_server_prints_it(self, tmp_path: Path) -> None:
+        with serving(uds=str(tmp_path / "chat.sock")) as server:
+            assert server.url.startswith("ws+unix:")
+            ended = piped(server.url, "hello\n")
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        assert "<hello>" in ended.stdout.decode()
+
+    def test_a_conversation_that_the_application_has_ended(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.open()
+            await peer.close(4506, "ended by the application")
+
+        with Background(scripted(script)) as server, process(server.url) as (chat, _):
+            assert chat.wait(PATIENCE) == 1
+            assert chat.stderr is not None
+            said = chat.stderr.read().decode()
+        assert said == "wsserver: the server has ended the conversation (4506 ended by the application)\n"
 
 
 class TestNoServer:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -367,7 +369,9 @@ class TestStart:
         async def main() -> None:
             with socket.create_server(("127.0.0.1", 0)) as taken:
                 server = Server(generate, Config(port=0, admin_port=taken.getsockname()[1]))
-                with pytest.raises(ConfigError, match="--admin-port"):
+                with pytest.raises(
+                    ConfigError, match=rf"port \d+: {os.strerror(errno.EADDRINUSE)}; choose another --admin-port"
+                ):
                     async with server:
                         pass
                 assert asyncio.all_tasks() == {asyncio.current_task()}

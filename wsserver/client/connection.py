@@ -104,6 +104,11 @@ class Connection:
                 raise
             if deadline.expired():
                 text = f"{target.url} did not answer within {target.open_timeout:g} s: is this a wsserver?"
+            elif isinstance(exc, ssl.SSLCertVerificationError):
+                text = (
+                    f"the certificate of {target.url} is not trusted ({exc.verify_message}): name the file of its"
+                    " authority, or its own, in SSL_CERT_FILE"
+                )
             elif isinstance(exc, ssl.SSLError):
                 text = f"no secure connection to {target.url}: {exc.reason or exc.strerror or exc}"
             else:
@@ -143,5 +148,4 @@ class Connection:
             return ConnectError.refused(url, error)
         if error is not None:
             return ConnectError(f"what answers at {url} is no wsserver: {error.reason}")
-        text = f"{wire.close_code} {wire.close_reason}".strip()
-        return ConnectError(f"{url} closed the connection at once: {text}", code=int(wire.close_code))
+        return ConnectError.closed(url, int(wire.close_code), wire.close_reason)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from ..errors import WsserverError
+from ..wire.close import CloseCode
 from .retry import retry_after
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ _ADVICE = {
     404: "check the path, which is /ws/chat unless the server was told otherwise",
     429: "close another connection, or try again later",
     503: "try again later",
+    # The same, where the server accepted first, so that browsers hear of it.
+    CloseCode.UNAUTHORIZED: "log in with a token, in the header Authorization",
+    CloseCode.FORBIDDEN: "this is not for you, or not from here",
+    CloseCode.TOO_MANY: "close another connection, or try again later",
+    CloseCode.INTERNAL_ERROR: "look into the log of the server",
+    CloseCode.TRY_AGAIN_LATER: "try again later",
 }
 
 
@@ -48,6 +55,13 @@ class ConnectError(ChatError):
         self.status = status
         self.code = code
         self.retry_after = retry_after
+
+    @classmethod
+    def closed(cls, url: str, code: int, reason: str) -> Self:
+        """The server accepted and closed at once."""
+        text = f"{url} closed the connection at once: {code} {reason}".rstrip()
+        advice = _ADVICE.get(code)
+        return cls(f"{text}: {advice}" if advice else text, code=code)
 
     @classmethod
     def refused(cls, url: str, error: HandshakeError) -> Self:

@@ -11,6 +11,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ..wire.close import CloseCode
 from . import reply
 from .chat import connect
 from .errors import ChatError, ConnectionLost, RequestRefused, SessionLost
@@ -46,7 +47,10 @@ def chat(url: str, token: str | None = None, max_reconnect_time: float = MAX_REC
     try:
         return asyncio.run(_Terminal(url, token, max_reconnect_time).run())
     except ConnectionLost as exc:
-        text = f"the server at {url} is gone ({one_line(exc)}): run `wsserver chat` again once it is back"
+        if exc.code in (CloseCode.NORMAL, CloseCode.ENDED_BY_APPLICATION):
+            text = f"the server has ended the conversation ({one_line(exc)})"
+        else:
+            text = f"the server at {url} is gone ({one_line(exc)}): run `wsserver chat` again once it is back"
     except ChatError as exc:
         text = one_line(exc)
     except BrokenPipeError:
@@ -100,8 +104,9 @@ class _Terminal:
             self._main.cancel()
 
     async def _talk(self) -> int:
+        url, uds = _through_unix(self._url)
         async with connect(
-            self._url, token=self._token, reconnect=True, max_reconnect_time=self._max_reconnect_time
+            url, token=self._token, uds=uds, reconnect=True, max_reconnect_time=self._max_reconnect_time
         ) as chat:
             self._screen.line(f"Connected to {self._url}", DIM)
             if self._interactive:
@@ -209,6 +214,15 @@ class _Terminal:
             self._prompted = False
             self._screen.disturbed()
             self._screen.end_line()
+
+
+def _through_unix(url: str) -> tuple[str, str | None]:
+    """The URL, and the path of the UNIX socket if it is of the form that `wsserver serve --uds` prints."""
+    scheme, plus_unix, rest = url.partition("+unix:")
+    path, colon, target = rest.rpartition(":")
+    if scheme not in ("ws", "wss") or not plus_unix or not colon:
+        return url, None
+    return f"{scheme}://localhost{target}", path
 
 
 async def _stop(chat: Chat) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +46,10 @@ async def listen(server: Server) -> asyncio.AbstractServer:
     try:
         return await server.loop.create_server(requests, host, port, backlog=2 * MAX_SOCKETS)
     except OSError as exc:
+        # The text of asyncio says once more where.
+        reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror
         raise ConfigError(
-            f"cannot listen on {host} port {port}: {exc.strerror}; choose another --admin-port or --admin-host"
+            f"cannot listen on {host} port {port}: {reason}; choose another --admin-port or --admin-host"
         ) from exc
 
 
