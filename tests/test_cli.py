@@ -80,7 +80,7 @@ def other_value(setting: Field[Any]) -> Any:
         return next(word for word in setting.metadata["choices"] if word != setting.default)
     default: Any = setting.default
     if isinstance(default, bool):
-        return True
+        return not default
     return default + "x" if isinstance(default, str) else default * 2
 
 
@@ -96,7 +96,7 @@ class TestSettings:
         settings = {name: other_value(SETTINGS[name]), **NEEDED.get(name, {})}
         arguments = ["serve"]
         for key, given in settings.items():
-            arguments += [flag(key)] if given is True else [flag(key), str(given)]
+            arguments += [flag(key)] if isinstance(given, bool) else [flag(key), str(given)]
         assert cli.main(arguments) == 0
         assert served[0][1] == Config(**settings)
 

@@ -148,7 +148,7 @@ def test_the_flags_are_those_of_config() -> None:
     for line in table:
         _, name, default, text, zero, _ = (cell.strip() for cell in line.split("|"))
         setting = settings[name.strip("`")]
-        shown = "off" if setting.default is False else setting.metadata["shown"]
+        shown = "off" if isinstance(setting.default, bool) else setting.metadata["shown"]
         assert (default, zero) == (shown, setting.metadata["zero"] or "")
         assert text.startswith(setting.metadata["help"])
         assert all(f"`{choice}`" in text for choice in setting.metadata["choices"])

@@ -179,7 +179,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add_flag(parser: argparse.ArgumentParser, setting: Field[Any]) -> None:
     text = setting.metadata["help"]
     if type(setting.default) is bool:
-        parser.add_argument(flag(setting.name), action="store_const", const="true", help=text)
+        other = str(not setting.default).lower()
+        parser.add_argument(flag(setting.name), dest=setting.name, action="store_const", const=other, help=text)
         return
     zero = f", 0: {setting.metadata['zero']}" if setting.metadata["zero"] else ""
     parser.add_argument(

@@ -38,7 +38,7 @@ def _setting(
     of: Any = None,
     shown: str | None = None,
 ) -> Any:
-    """A field with the help text of its flag.
+    """A field with the help text of its flag; the flag of what is on by default switches it off.
 
     `zero` says what 0 means, or is None where 0 is not allowed; `of` is the Literal whose words may be chosen; `shown`
     is what people read of a default that depends on the machine.
@@ -71,6 +71,7 @@ class Config:
     loop: Loop = _setting("uvloop", "event loop; uvloop where it runs", of=Loop)
     framing: Framing = _setting("lanes", "wsproto takes every frame through wsproto, to compare", of=Framing)
     echo: bool = _setting(False, "mount a raw echo at /echo")
+    page: bool = _setting(True, "serve neither the chat page nor wsserver.js")
 
     flush_interval: float = _setting(
         0.001, "longest wait of a token for its neighbours", zero="leave at the end of the loop turn"
@@ -150,8 +151,9 @@ class Config:
 
 
 def flag(name: str) -> str:
-    """The command-line flag of a setting."""
-    return "--" + name.replace("_", "-")
+    """The command-line flag of a setting: `--no-…` for what is on by default."""
+    no = "no-" if Config.__dataclass_fields__[name].default is True else ""
+    return f"--{no}{name.replace('_', '-')}"
 
 
 def variable(name: str) -> str:

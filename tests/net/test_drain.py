@@ -298,8 +298,8 @@ class TestHttp:
             ("GET /readyz", 200, "ready\n"),
             ("HEAD /readyz", 200, ""),
             ("POST /readyz", 405, "only GET and HEAD are served here\n"),
-            ("GET /", 404, "nothing is served at this path\n"),
-            ("HEAD /", 404, ""),
+            ("GET /nowhere", 404, "nothing is served at this path\n"),
+            ("HEAD /nowhere", 404, ""),
         ],
     )
     def test_answer(self, line: str, status: int, body: str) -> None:

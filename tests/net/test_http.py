@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 import pytest
 
 from wsserver.net.http import HEALTH, READINESS, answer
 from wsserver.wire.handshake import Request
 
+if TYPE_CHECKING:
+    from wsserver.net.pages import Page
+
+
+class Site(NamedTuple):
+    draining: bool
+    pages: dict[str, Page]
+
 
 def asked(path: str, method: str = "GET", *, ready: bool = True) -> tuple[int, list[bytes], bytes]:
     """Status, headers and body of the answer."""
-    head, separator, body = answer(Request(method, path, "", {}, "1.1"), ready=ready).partition(b"\r\n\r\n")
+    head, separator, body = answer(Request(method, path, "", {}, "1.1"), Site(not ready, {})).partition(b"\r\n\r\n")
     assert separator
     line, *headers = head.split(b"\r\n")
     assert b"Connection: close" in headers and b"Cache-Control: no-store" in headers

@@ -42,6 +42,7 @@ def main() -> None:
         try:
             port, path = listening(server)
             events = converse(port, path)
+            page = fetch(port, "/") + fetch(port, "/wsserver.js")
             server.terminate()
             status = server.wait(TIMEOUT)
         finally:
@@ -51,6 +52,7 @@ def main() -> None:
     assert names[0] == "session", names
     assert "source" in names, f"did the documents come with the wheel? {names}"
     assert names.count("token") > 1, names
+    assert page.count(b"HTTP/1.1 200 ") == 2, f"did the chat page come with the wheel? {page[:100]!r}"
     assert events[-1]["data"]["final"] is True, events[-1]
     assert events[-1]["data"].get("status", "completed") == "completed", events[-1]
     assert status == 0, f"ended with {status} on SIGTERM"
@@ -94,6 +96,13 @@ def converse(port: int, path: str) -> list[dict[str, Any]]:
         assert receive(connection, stream) == (FIN_CLOSE, NORMAL_CLOSURE)
         assert stream.read() == b"", "the server closes the connection first, RFC 6455 section 7.1.1"
     return events
+
+
+def fetch(port: int, path: str) -> bytes:
+    """The whole answer to a plain request."""
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT) as connection, connection.makefile("rb") as stream:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        return stream.read()
 
 
 def frame(opcode: int, payload: bytes) -> bytes:

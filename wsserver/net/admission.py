@@ -52,11 +52,9 @@ _CLOSE_CODES = {
 }
 
 
-class House(Core, Protocol):
+class House(Core, http.Site, Protocol):
     """What admission needs of the server."""
 
-    @property
-    def draining(self) -> bool: ...
     @property
     def seats(self) -> Seats: ...
     @property
@@ -150,7 +148,7 @@ class Opening(asyncio.Protocol):
         house, path = self._house, request.path
         is_echo = house.config.echo and path == ECHO_PATH
         if not is_echo and path != house.config.path:
-            self._end_with(http.answer(request, ready=not house.draining))
+            self._end_with(http.answer(request, house))
             return
         upgrade = self._upgrade = handshake.parse_upgrade(request)
         admission = self._admit(request, upgrade, seat, is_echo)

@@ -1,19 +1,31 @@
-"""Plain requests on the port of the WebSocket: health, and a plain answer to all else."""
+"""Plain requests on the port of the WebSocket: health, the chat page, and a plain answer to all else."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..wire import handshake
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..wire.handshake import Request
+    from .pages import Page
 
 #: The process lives.
 HEALTH = "/healthz"
 
 #: The process wants clients: not while it is going away.
 READINESS = "/readyz"
+
+
+class Site(Protocol):
+    """What plain requests need of the server."""
+
+    @property
+    def draining(self) -> bool: ...
+    @property
+    def pages(self) -> Mapping[str, Page]: ...
 
 
 def health(path: str, *, ready: bool) -> tuple[int, str] | None:
@@ -25,12 +37,18 @@ def health(path: str, *, ready: bool) -> tuple[int, str] | None:
     return None
 
 
-def answer(request: Request, *, ready: bool) -> bytes:
+def answer(request: Request, site: Site) -> bytes:
     """The whole answer to a request for something else than the WebSocket."""
+    page, head_only = site.pages.get(request.path), request.method == "HEAD"
+    status, text = health(request.path, ready=not site.draining) or (404, "nothing is served at this path")
     headers = [("Cache-Control", "no-store")]
-    status, text = health(request.path, ready=ready) or (404, "nothing is served at this path")
-    if status != 404 and request.method not in ("GET", "HEAD"):
-        status, text = 405, "only GET and HEAD are served here"
-        headers.append(("Allow", "GET, HEAD"))
+    if request.method not in ("GET", "HEAD"):
+        if page is not None or status != 404:
+            status, text = 405, "only GET and HEAD are served here"
+            headers.append(("Allow", "GET, HEAD"))
+    elif page is not None:
+        # A 304 has the headers of the 200, its length too, and no body (RFC 9110, section 15.4.5).
+        known = page.is_known(request.elements("if-none-match"))
+        return handshake.respond(304 if known else 200, page.body, page.headers, head_only=head_only or known)
     # An answer to HEAD has no body, whatever it says (RFC 9110, section 9.3.2).
-    return handshake.respond(status, f"{text}\n".encode(), headers, head_only=request.method == "HEAD")
+    return handshake.respond(status, f"{text}\n".encode(), headers, head_only=head_only)

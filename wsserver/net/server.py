@@ -12,7 +12,7 @@ from ..config import Config
 from ..errors import ConfigError, SessionNotFound
 from ..guard.seats import Seats
 from ..wire.close import CloseCode
-from . import admin
+from . import admin, pages
 from .admission import Opening
 from .dispatch import Conversation, Echo
 from .drain import drain
@@ -77,6 +77,7 @@ class Server:
         self.sockets = Sockets()
         self.seats = Seats(self.config)
         self.echo = Echo()
+        self.pages = pages.load(self.config.path) if self.config.page else {}
         self.admissions: set[asyncio.Task[None]] = set()  # ask the application whether to let somebody in
         self.on_open = on_open
         self.authenticate = authenticate
