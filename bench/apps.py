@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from bench.work import TOKEN, TOKENS
+from bench.chat import stamp
+from bench.work import PACE, PACED_TOKENS, TOKEN, TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -16,3 +17,10 @@ async def generate(turn: Any) -> AsyncIterator[str]:
     for _ in range(TOKENS):
         yield TOKEN
         await asyncio.sleep(0)
+
+
+async def paced(turn: Any) -> AsyncIterator[str]:
+    """Answer with the time of each token, one in `PACE` seconds."""
+    for _ in range(PACED_TOKENS):
+        yield stamp()
+        await asyncio.sleep(PACE)

@@ -12,7 +12,7 @@ from bench import wire
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 #: So many opening handshakes at a time: fewer than any server's backlog, or the kernel would drop some for a second.
@@ -35,9 +35,13 @@ class Client(asyncio.Protocol):
         self.crowd = crowd
         self.server_pinged = False
         self._key = base64.b64encode(os.urandom(16))
-        self._request = wire.upgrade_request(host, port, path, self._key)
+        self._request = self.request(host, port, path, self._key)
         self._upgraded = False
         self._rest = b""
+
+    def request(self, host: str, port: int, path: str, key: bytes) -> bytes:
+        """The request that opens the connection."""
+        return wire.upgrade_request(host, port, path, key)
 
     def on_open(self) -> None:
         """The opening handshake is over."""
@@ -57,6 +61,10 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.crowd.lost(exc)
+
+    def close(self) -> None:
+        """Begin the closing handshake."""
+        self.transport.write(_CLOSE)
 
     def data_received(self, data: bytes) -> None:
         if self._rest:
@@ -161,21 +169,25 @@ class Crowd(Generic[C]):
         if self._error is not None:
             raise BenchError(f"{name}: {type(self._error).__name__}: {self._error}") from self._error
 
-    async def open(self, count: int) -> float:
-        """Open `count` more connections; each arrives when it is ready. Returns the seconds it took."""
+    async def open(self, count: int, batch: int = BATCH, queries: Sequence[str] = ()) -> float:
+        """Open `count` more connections, `batch` at a time; each arrives when it is ready. Returns the seconds it took.
+
+        `queries`: what follows the path, for each of them.
+        """
         started = perf_counter()
-        for first in range(0, count, BATCH):
-            size = min(BATCH, count - first)
-            self._begin(size)
-            for failure in await asyncio.gather(*(self._connect() for _ in range(size)), return_exceptions=True):
+        for first in range(0, count, batch):
+            numbers = range(first, min(first + batch, count))
+            self._begin(len(numbers))
+            connecting = (self._connect(queries[number] if queries else "") for number in numbers)
+            for failure in await asyncio.gather(*connecting, return_exceptions=True):
                 if failure is not None:
                     raise BenchError(f"open: {failure}") from failure
             await self._end("open", PATIENCE)
         return self._last_arrival - started
 
-    async def _connect(self) -> None:
-        host, port, _ = self._address
-        _, client = await self._loop.create_connection(lambda: self._factory(self, *self._address), host, port)
+    async def _connect(self, query: str) -> None:
+        host, port, path = self._address
+        _, client = await self._loop.create_connection(lambda: self._factory(self, host, port, path + query), host, port)
         self.clients.append(client)
 
     async def phase(self, name: str, begin: Callable[[C], None], patience: float = PATIENCE) -> float:
@@ -187,6 +199,17 @@ class Crowd(Generic[C]):
         await self._end(name, patience)
         return self._last_arrival - started
 
+    async def abort(self) -> None:
+        """Cut all connections without a word, for good."""
+        self._closing, self._error = True, None
+        alive = [client for client in self.clients if not client.transport.is_closing()]
+        self.clients = []
+        self._begin(len(alive))
+        for client in alive:
+            client.transport.abort()
+        if alive:
+            await self._end("abort", PATIENCE)
+
     async def close(self) -> None:
         """Close all connections, for good; what the server does not close within seconds is aborted."""
         self._closing, self._error = True, None
@@ -194,7 +217,7 @@ class Crowd(Generic[C]):
         alive = [client for client in clients if not client.transport.is_closing()]
         self._begin(len(alive))
         for client in alive:
-            client.transport.write(_CLOSE)
+            client.close()
         try:
             if alive:
                 await self._end("close", 5.0)

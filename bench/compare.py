@@ -44,7 +44,7 @@ class Outcome:
 
 async def compare(job: Job, peers: Sequence[Peer], plan: Plan) -> Outcome:
     """Run `plan.rounds` rounds of all peers that do this job."""
-    able = [peer for peer in peers if job.name in peer.commands]
+    able = [peer for peer in peers if job.work in peer.commands]
     if not able:
         raise BenchError(f"no peer does the job {job.name}")
     connections = plan.connections or job.connections
@@ -60,15 +60,17 @@ async def compare(job: Job, peers: Sequence[Peer], plan: Plan) -> Outcome:
                 _progress(f"{job.name} {number}/{plan.rounds} {peer.name} …")
                 started = perf_counter()
                 try:
-                    async with ServerProcess(peer.commands[job.name], server_core, peer.environment) as server:
+                    command = peer.commands[job.work]
+                    async with ServerProcess(command, server_core, peer.environment, program=peer.program) as server:
                         run = Run(server.url, server.meter, connections, plan.turns, plan.seconds)
-                        sample = await job.measure(run, peer.paths.get(job.name, ""))
+                        sample = await job.measure(run, peer.paths.get(job.work, ""))
+                        sample["peak"] = await server.meter.peak() / 2**20
                         meter = server.meter.source
                 except BenchError as error:
                     _progress("")
                     raise BenchError(f"{job.name}, {peer.name}, round {number}: {error}") from error
                 samples[peer.name].append(sample)
-                figures = ", ".join(f"{sample[c.key]:{c.form}} {c.title}" for c in job.columns)
+                figures = ", ".join(f"{sample[c.key]:{c.form}} {c.title}" for c in job.columns if c.key in sample)
                 took = perf_counter() - started
                 _progress(f"{job.name} {number}/{plan.rounds} {peer.name}: {figures} ({took:.1f} s)", end=True)
     return Outcome(job, connections, meter, samples)

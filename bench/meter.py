@@ -2,7 +2,8 @@
 
 - `/proc/PID/task/*/schedstat`: nanoseconds on a core, user and system, of each thread, and in wait of one;
 - `/proc/PID/stat`: the same in clock ticks of 10 ms;
-- `/proc/PID/smaps_rollup`: resident bytes, and those that are this process's alone.
+- `/proc/PID/smaps_rollup`: resident bytes, and those that are this process's alone;
+- `/proc/PID/status`: the most bytes that were ever resident.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Meter:
     """Reads one process. `ask` is how a server that cannot be seen is asked: it returns (CPU ns, RSS bytes)."""
 
     def __init__(self, pid: int, ask: Callable[[], Awaitable[tuple[int, int]]] | None = None) -> None:
+        self.pid = pid
         self._proc = Path(f"/proc/{pid}")
         self._ask = ask
         self.source = "the server itself" if ask else "schedstat" if self._schedstat() else "/proc/PID/stat"
@@ -65,6 +67,15 @@ class Meter:
             name, size = line.split()[:2]
             sizes[name] = int(size) * 1024
         return Memory(sizes["Rss:"], sizes["Private_Clean:"] + sizes["Private_Dirty:"])
+
+    async def peak(self) -> int:
+        """The most bytes that the process ever held."""
+        if self._ask is not None:
+            return (await self._ask())[1]
+        for line in (self._proc / "status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        return 0
 
     def _schedstat(self, field: int = 0) -> int:
         """Nanoseconds of all threads, 0: running, 1: waiting; 0 where the kernel does not count."""

@@ -27,7 +27,10 @@ _START, _STOP = 20.0, 3.0
 
 
 class ServerProcess:
-    """`async with ServerProcess(("module", "argument"), core) as server`: `server.url`, `server.meter`."""
+    """`async with ServerProcess(("module", "argument"), core) as server`: `server.url`, `server.meter`.
+
+    `program`: what the command is given to. A server that reports itself must be a module of Python's.
+    """
 
     url: str
     meter: Meter
@@ -38,10 +41,11 @@ class ServerProcess:
         core: int | None,
         environment: Mapping[str, str] | None = None,
         *,
+        program: Sequence[str] = (sys.executable, "-m"),
         self_report: bool | None = None,
     ) -> None:
         self._report = not has_proc() if self_report is None else self_report
-        self._command = ("bench.reporter", *command) if self._report else tuple(command)
+        self._command = (*program, "bench.reporter", *command) if self._report else (*program, *command)
         self._core = core
         # What somebody's shell says about our server would make it another one.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("WSSERVER_")}
@@ -50,8 +54,6 @@ class ServerProcess:
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
             *self._command,
             stdin=asyncio.subprocess.PIPE if self._report else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -92,7 +94,7 @@ class ServerProcess:
         except TimeoutError:
             pass
         what = " ".join(self._command)
-        raise BenchError(f"`python -m {what}` printed no {pattern.pattern!r}:\n{self._last_words()}")
+        raise BenchError(f"`{what}` printed no {pattern.pattern!r}:\n{self._last_words()}")
 
     async def _usage(self) -> tuple[int, int]:
         assert self._process.stdin is not None

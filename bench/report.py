@@ -1,4 +1,4 @@
-"""From samples to a table for people and a JSON file for programs."""
+"""From samples to a table and a chart for people, and a JSON file for programs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from bench import loops
+from bench import chart, loops
 from bench.jobs import WAITED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.compare import Outcome, Plan
+    from bench.jobs import Column
 
 #: Where results go; not under version control.
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -48,6 +49,12 @@ def base_of(outcome: Outcome) -> str:
     return "ours" if "ours" in outcome.samples else next(iter(outcome.samples))
 
 
+def columns(outcome: Outcome) -> list[Column]:
+    """Those of the job whose figures all runs could get."""
+    samples = [sample for rounds in outcome.samples.values() for sample in rounds]
+    return [column for column in outcome.job.columns if all(column.key in sample for sample in samples)]
+
+
 def figures(outcome: Outcome, peer: str, key: str) -> Spread:
     """One figure of one peer."""
     return Spread.of([sample[key] for sample in outcome.samples[peer]])
@@ -64,11 +71,12 @@ def ratios(outcome: Outcome, peer: str, key: str) -> Spread | None:
 def table(outcome: Outcome) -> str:
     """A heading and a row for each peer: median (min–max), then ratios to the base, round by round."""
     job, base = outcome.job, base_of(outcome)
-    compared = [column for column in job.columns if column.compared]
-    head = ["peer", *(column.title for column in job.columns), *(f"{c.title} ÷ {base}" for c in compared)]
+    shown = columns(outcome)
+    compared = [column for column in shown if column.compared]
+    head = ["peer", *(column.title for column in shown), *(f"{c.title} ÷ {base}" for c in compared)]
     rows = [head]
     for peer in outcome.samples:
-        row = [peer, *(figures(outcome, peer, column.key).show(column.form) for column in job.columns)]
+        row = [peer, *(figures(outcome, peer, column.key).show(column.form) for column in shown)]
         for column in compared:
             ratio = ratios(outcome, peer, column.key)
             row.append("1" if peer == base else ratio.show(".2f") if ratio else "–")
@@ -119,7 +127,7 @@ def document(outcome: Outcome, plan: Plan, when: datetime) -> dict[str, Any]:
         "ratio": {
             peer: {
                 column.key: asdict(ratio) if (ratio := ratios(outcome, peer, column.key)) else None
-                for column in outcome.job.columns
+                for column in columns(outcome)
                 if column.compared
             }
             for peer in outcome.samples
@@ -127,10 +135,49 @@ def document(outcome: Outcome, plan: Plan, when: datetime) -> dict[str, Any]:
     }
 
 
+def panels(outcome: Outcome) -> list[chart.Panel]:
+    """A panel of the chart for each figure that is compared, the base first."""
+    return [
+        chart.Panel(
+            column.title,
+            [
+                chart.Bar(
+                    peer,
+                    (spread := figures(outcome, peer, column.key)).median,
+                    spread.low,
+                    spread.high,
+                    f"{spread.median:{column.form}}" + _times(ratios(outcome, peer, column.key), peer, outcome),
+                )
+                for peer in outcome.samples
+            ],
+        )
+        for column in columns(outcome)
+        if column.compared
+    ]
+
+
+def _times(ratio: Spread | None, peer: str, outcome: Outcome) -> str:
+    return f" ({ratio.median:.2f} ×)" if ratio is not None and peer != base_of(outcome) else ""
+
+
 def save(outcome: Outcome, plan: Plan, directory: Path) -> Path:
-    """Write the document and return where it is."""
+    """Write the document, and the chart beside it; return where the document is."""
     when = datetime.now(UTC)
+    told = document(outcome, plan, when)
+    path = write(directory, outcome.job.name, when, told)
+    about = machine()
+    subtitle = (
+        f"{outcome.connections} connections, medians of {len(outcome.samples[base_of(outcome)])} rounds, lines from least "
+        f"to most, × {base_of(outcome)}; {about['python']}, {about['loop']}, {about['cores']} cores"
+    )
+    picture = chart.draw(f"{outcome.job.name}: {outcome.job.about}", subtitle, panels(outcome))
+    path.with_suffix(".svg").write_text(picture, encoding="utf-8")
+    return path
+
+
+def write(directory: Path, name: str, when: datetime, told: dict[str, Any]) -> Path:
+    """Write a JSON file of that name and time."""
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{when:%Y%m%dT%H%M%SZ}-{outcome.job.name}.json"
-    path.write_text(json.dumps(document(outcome, plan, when), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path = directory / f"{when:%Y%m%dT%H%M%SZ}-{name}.json"
+    path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench import loops
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-#: Connections that the kernel keeps until the server takes them.
-BACKLOG = 1024
+#: Connections that the kernel keeps until the server takes them, as many as it allows.
+BACKLOG = 4096
 
 
-def serve(start: Callable[[str], Awaitable[asyncio.AbstractServer]]) -> None:
-    """Start the server of the job named by the first argument, say where it listens, and run until ended."""
+def listen() -> socket.socket:
+    """A socket that listens on a free port of this machine."""
+    return socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+
+
+def announce(listener: socket.socket) -> None:
+    """Say where the server is found."""
+    sys.stdout.write(f"Listening on ws://127.0.0.1:{listener.getsockname()[1]}/ws/chat\n")
+    sys.stdout.flush()
+
+
+def serve(start: Callable[[str, socket.socket], Awaitable[Any]]) -> None:
+    """Start the server for the work named by the first argument, say where it listens, and run until ended."""
 
     async def main() -> None:
-        server = await start(sys.argv[1])
-        port = server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-        sys.stdout.write(f"Listening on ws://127.0.0.1:{port}/ws/chat\n")
-        sys.stdout.flush()
+        listener = listen()
+        server = await start(sys.argv[1], listener)
+        announce(listener)
         await asyncio.Event().wait()
+        del server  # some of them live only as long as they are held
 
     loops.run(main())

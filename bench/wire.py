@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
-TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -25,12 +25,25 @@ def accept_value(key: bytes) -> bytes:
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 
-def upgrade_request(host: str, port: int, path: str, key: bytes) -> bytes:
-    """The opening handshake of a client (section 4.1)."""
+def upgrade_request(host: str, port: int, path: str, key: bytes, more: str = "") -> bytes:
+    """The opening handshake of a client (section 4.1); `more` are whole header lines."""
     return (
-        f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{more}"
         f"Sec-WebSocket-Key: {key.decode()}\r\nSec-WebSocket-Version: 13\r\n\r\n"
     ).encode()
+
+
+def browser_headers(host: str, port: int) -> str:
+    """What a browser says besides, when a page of the same host connects."""
+    return (
+        f"Origin: http://{host}:{port}\r\n"
+        "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 "
+        "Safari/537.36\r\n"
+        "Pragma: no-cache\r\nCache-Control: no-cache\r\n"
+        "Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-GB,en;q=0.9,de;q=0.8\r\n"
+        "Cookie: theme=dark; visitor=5f0c1d2e3b4a59687786950a1b2c3d4e\r\n"
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+    )
 
 
 def upgrade_answer(request: bytes) -> bytes:
@@ -58,9 +71,14 @@ def _header(head: bytes, name: bytes) -> bytes:
     raise WireError(f"no {name.decode()} in {head[:200]!r}")
 
 
+def server_header(size: int, opcode: int) -> bytes:
+    """The header of an unmasked frame (section 5.2)."""
+    return bytes([0x80 | opcode]) + _length(size, 0)
+
+
 def server_frame(payload: bytes, opcode: int = TEXT) -> bytes:
-    """One unmasked frame (section 5.2)."""
-    return bytes([0x80 | opcode]) + _length(len(payload), 0) + payload
+    """One unmasked frame."""
+    return server_header(len(payload), opcode) + payload
 
 
 def client_frame(payload: bytes, opcode: int = TEXT) -> bytes:
@@ -87,6 +105,17 @@ def _length(size: int, masked_bit: int) -> bytes:
 
 def payload_bounds(data: bytes, at: int) -> tuple[int, int] | None:
     """Where the payload of the frame at `at` starts and ends, mask excluded; None while bytes are missing."""
+    bounds = _bounds(data, at)
+    return bounds if bounds is not None and bounds[1] <= len(data) else None
+
+
+def missing(data: bytes) -> int:
+    """How many bytes the frame that begins here still lacks; 0 where that cannot be said yet."""
+    bounds = _bounds(data, 0)
+    return max(0, bounds[1] - len(data)) if bounds is not None else 0
+
+
+def _bounds(data: bytes, at: int) -> tuple[int, int] | None:
     have = len(data) - at
     if have < 2:
         return None
@@ -99,4 +128,4 @@ def payload_bounds(data: bytes, at: int) -> tuple[int, int] | None:
         size, start = int.from_bytes(data[start : start + width], "big"), start + width
     if second & 0x80:
         start += 4
-    return (start, start + size) if start + size <= len(data) else None
+    return start, start + size

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from bench import perf
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from bench.meter import Meter
 
@@ -25,12 +26,19 @@ WAITED = "waited"
 
 @dataclass(frozen=True)
 class Column:
-    """One figure of a job: its key in the sample, its title, its format; and whether it is compared as a ratio."""
+    """One figure of a job: its key in the sample, its title, its format; and whether it is compared as a ratio.
+
+    A column whose figure a run could not get, such as a count that the machine does not give, is left out.
+    """
 
     key: str
     title: str
     form: str
     compared: bool = False
+
+
+#: A column of every job: `compare` takes the figure when the job is done.
+PEAK = Column("peak", "peak MiB", ".1f", compared=True)
 
 
 @dataclass(frozen=True)
@@ -53,9 +61,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Job:
-    """`measure(run, path)` drives the clients against `run.url` (below `path`, if the peer has one of its own)."""
+    """`measure(run, path)` drives the clients against `run.url` (below `path`, if the peer has one of its own).
+
+    `work` is what the servers have to do.
+    """
 
     name: str
+    work: str
     about: str
     connections: int
     columns: tuple[Column, ...]
@@ -64,16 +76,21 @@ class Job:
 
 @dataclass(frozen=True)
 class Window:
-    """What one measured phase took, in seconds: of the clock, of CPU for server and load, in wait of a core."""
+    """What one measured phase took, in seconds: of the clock, of CPU for server and load, in wait of a core.
+
+    `instructions` of the server in user mode, where they can be counted.
+    """
 
     seconds: float
     cpu: float
     load: float
     waited: float
+    instructions: float | None = None
 
     def figures(self, units: float) -> dict[str, float]:
         """The figures that a job of so many units reports."""
-        return {
+        counted = {} if self.instructions is None else {"instructions": self.instructions / units}
+        return counted | {
             "units": units,
             "seconds": self.seconds,
             "rate": units / self.seconds,
@@ -87,11 +104,19 @@ class Window:
 async def measured(run: Run, phase: Callable[[], Awaitable[float]]) -> Window:
     """Measure a phase, which returns its seconds, from quiet to quiet."""
     await asyncio.sleep(SETTLE)
-    cpu, waited, load = await run.meter.cpu(), run.meter.waited(), time.process_time()
-    seconds = await phase()
-    load = time.process_time() - load
-    await asyncio.sleep(SETTLE)
-    return Window(seconds, await run.meter.cpu() - cpu, load, run.meter.waited() - waited)
+    async with perf.counting(run.meter.pid) as count:
+        cpu, waited, load = await run.meter.cpu(), run.meter.waited(), time.process_time()
+        seconds = await phase()
+        load = time.process_time() - load
+        await asyncio.sleep(SETTLE)
+        cpu, waited = await run.meter.cpu() - cpu, run.meter.waited() - waited
+    return Window(seconds, cpu, load, waited, count.value)
+
+
+def latencies(seconds: Sequence[float]) -> dict[str, float]:
+    """Median and 99th percentile in milliseconds, of at least one."""
+    ordered = sorted(seconds)
+    return {"p50": ordered[len(ordered) // 2] * 1e3, "p99": ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)] * 1e3}
 
 
 def names() -> list[str]:

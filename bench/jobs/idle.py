@@ -1,19 +1,21 @@
-"""What an open connection costs while nobody speaks: memory of the server process, and the CPU time of opening it.
+"""What an open connection costs while nobody speaks: memory of the server process, and CPU time.
 
 Each connection has its session, has been pinged by its client, and has answered a ping of the server: whatever a
 server makes on such an occasion, it has made. Memory is what the process holds above its empty state, taken after
-some connections came and went. The kernel's own memory for sockets is not in it.
+some connections came and went; and again after each connection has had one answer. The CPU time of a second at rest
+is that of pinging every connection once in `PING_INTERVAL`. The kernel's own memory for sockets is not in it.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-from bench.client import PATIENCE, Client, Crowd
+from bench.client import PATIENCE, Crowd
 from bench.errors import BenchError
-from bench.jobs import Column, Job, Run, measured
+from bench.jobs import PEAK, Column, Job, Run, measured
+from bench.jobs.stream import StreamClient, patience
 from bench.wire import PING, client_frame
-from bench.work import PING_INTERVAL
+from bench.work import PING_INTERVAL, TOKENS
 
 #: Opened and closed before the empty server is measured. What they leave free hides so many from the count: few.
 _WARM_UP = 50
@@ -23,16 +25,11 @@ _HELLO = b"bench"
 _PING = client_frame(_HELLO, PING)
 
 
-class IdleClient(Client):
+class IdleClient(StreamClient):
     """Gets its session, pings, is pinged, and is still."""
 
     _ponged = False
     _wanted = False
-
-    def on_text(self, payload: bytes) -> None:
-        if b'"event":"session"' not in payload:
-            raise BenchError(f"not a session: {payload[:100]!r}")
-        self.crowd.arrive()
 
     def ping(self) -> None:
         """Ping; that is all."""
@@ -57,10 +54,14 @@ class IdleClient(Client):
             self._wanted = False
             self.crowd.arrive()
 
+    def answer(self) -> None:
+        """Take one turn."""
+        self.stream(1, 0.0)
+
 
 async def measure(run: Run, path: str) -> dict[str, float]:
-    """Warm up, measure the empty server, open, wait for the pings, measure again."""
-    address = run.address(path)
+    """Warm up, measure the empty server, open, wait for the pings, measure again; then with a turn each."""
+    address, count = run.address(path), run.connections
     warm_up = Crowd(IdleClient, *address)
     try:
         await warm_up.open(_WARM_UP)
@@ -71,29 +72,46 @@ async def measure(run: Run, path: str) -> dict[str, float]:
     empty = await run.meter.memory()
     crowd = Crowd(IdleClient, *address)
     try:
-        window = await measured(run, lambda: crowd.open(run.connections))
+        window = await measured(run, lambda: crowd.open(count))
         await crowd.phase("pings", IdleClient.ping_and_wait, PATIENCE + PING_INTERVAL)
         await asyncio.sleep(_QUIET)
         full = await run.meter.memory()
+        rest = await measured(run, _interval)
+        await crowd.phase("turn", IdleClient.answer, patience(run, count * TOKENS))
+        await asyncio.sleep(_QUIET)
+        after = await run.meter.memory()
     finally:
         await crowd.close()
-    figures = window.figures(run.connections)
-    figures["rss"] = (full.rss - empty.rss) / run.connections / 1024
-    figures["uss"] = (full.uss - empty.uss) / run.connections / 1024
+    figures = window.figures(count)
+    for key, of in {"": full, "_turn": after}.items():
+        figures["rss" + key] = (of.rss - empty.rss) / count / 1024
+        figures["uss" + key] = (of.uss - empty.uss) / count / 1024
     figures["empty"] = empty.rss / 2**20
+    figures["rest"] = rest.cpu / rest.seconds * 1e3
     return figures
+
+
+async def _interval() -> float:
+    """Everybody is pinged once."""
+    await asyncio.sleep(PING_INTERVAL)
+    return PING_INTERVAL
 
 
 JOB = Job(
     name="idle",
-    about="open connections, pinged both ways",
-    connections=2000,
+    work="idle",
+    about=f"open connections, pinged both ways, by the server every {PING_INTERVAL} s",
+    connections=10_000,
     columns=(
         Column("uss", "USS KiB/conn", ".2f", compared=True),
-        Column("rss", "RSS KiB/conn", ".2f", compared=True),
+        Column("uss_turn", "after a turn", ".2f", compared=True),
+        Column("rss", "RSS KiB/conn", ".2f"),
+        Column("rss_turn", "after a turn", ".2f"),
         Column("empty", "empty RSS MiB", ".1f"),
+        Column("rest", "CPU ms/s at rest", ".1f", compared=True),
         Column("cpu", "open CPU µs", ".0f", compared=True),
         Column("rate", "opened/s", ",.0f"),
+        PEAK,
     ),
     measure=measure,
 )

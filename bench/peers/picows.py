@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
+from typing import TYPE_CHECKING, Any
 
-import orjson
 from picows import (
     WSAutoPingStrategy,
     WSCloseCode,
@@ -18,39 +17,26 @@ from picows import (
     ws_create_server,
 )
 
-from bench.peers import served_here
+from bench.chat import Chat
 from bench.serving import BACKLOG, serve
-from bench.work import PING_INTERVAL, TOKEN, TOKENS
+from bench.work import LARGE, PING_INTERVAL
 
-PEER = served_here("picows", "stream", "idle", "echo")
-
-
-class Echo(WSListener):
-    """Sends back what comes."""
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        kind = frame.msg_type
-        if kind == WSMsgType.TEXT:
-            transport.send(WSMsgType.TEXT, frame.get_payload_as_memoryview())
-        elif kind == WSMsgType.CLOSE:
-            transport.send_close(WSCloseCode.OK)
-            transport.disconnect()
+if TYPE_CHECKING:
+    import socket
 
 
-class Chat(WSListener):
+class Talk(WSListener):
     """A session of its own and, for each message, a task that answers."""
 
-    __slots__ = ("_seq", "_session", "_task", "_turn")
+    __slots__ = ("_chat", "_echo", "_task")
 
-    def __init__(self) -> None:
-        self._session = "s_" + secrets.token_urlsafe(16)
-        self._turn = 0
-        self._seq = 0
+    def __init__(self, work: str) -> None:
+        self._chat = Chat(work)
+        self._echo = work == "echo"
         self._task: asyncio.Task[None] | None = None
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        session = {"event": "session", "data": {"resumed": False}, "session_id": self._session}
-        transport.send(WSMsgType.TEXT, orjson.dumps(session))
+        transport.send(WSMsgType.TEXT, self._chat.greeting())
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         if self._task is not None:
@@ -59,60 +45,58 @@ class Chat(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
         if kind == WSMsgType.TEXT:
-            if orjson.loads(frame.get_payload_as_memoryview())["content"]:
-                self._turn += 1
-                self._task = asyncio.create_task(self._answer(transport))
+            if self._echo:
+                transport.send(WSMsgType.TEXT, self._chat.pong(frame.get_payload_as_memoryview()))
+            else:
+                self._task = asyncio.create_task(self._answer(transport, frame.get_payload_as_bytes()))
         elif kind == WSMsgType.CLOSE:
             transport.send_close(WSCloseCode.OK)
             transport.disconnect()
 
-    async def _answer(self, transport: WSTransport) -> None:
-        send, dumps, sleep, text = transport.send, orjson.dumps, asyncio.sleep, WSMsgType.TEXT
-        session, turn, seq = self._session, self._turn, self._seq
-        for _ in range(TOKENS):
-            seq += 1
-            event = {
-                "event": "token",
-                "data": {"value": TOKEN},
-                "session_id": session,
-                "turn": turn,
-                "seq": seq,
-            }
-            send(text, dumps(event))
-            await sleep(0)
-        self._seq = seq = seq + 1
-        final = {
-            "event": "complete",
-            "data": {"final": True, "status": "completed"},
-            "session_id": session,
-            "turn": turn,
-            "seq": seq,
-        }
-        send(text, dumps(final))
+    async def _answer(self, transport: WSTransport, message: bytes) -> None:
+        chat = self._chat
+        send, sleep, text, pause = transport.send, asyncio.sleep, WSMsgType.TEXT, chat.pause
+        for token in chat.answer(message):
+            send(text, token)
+            await sleep(pause)
+        send(text, chat.final())
 
 
-async def start(job: str) -> asyncio.AbstractServer:
-    """Listen, with what measured best here; a heartbeat is part of the job `idle` only.
+class Mirror(WSListener):
+    """Sends back what comes."""
 
-    2 KiB is picows' smallest buffer. uvloop's own transports cost as much CPU time as aiofastnet's and a third
-    less memory. With an adapter for a logger picows makes no `Logger` for each connection.
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        if kind == WSMsgType.BINARY:
+            transport.send(WSMsgType.BINARY, frame.get_payload_as_memoryview())
+        elif kind == WSMsgType.CLOSE:
+            transport.send_close(WSCloseCode.OK)
+            transport.disconnect()
+
+
+async def start(work: str, listener: socket.socket) -> Any:
+    """Listen, with what measured best here; a heartbeat is part of the work `idle` only.
+
+    2 KiB is picows' smallest buffer; large messages get one into which they fit. uvloop's own transports cost as much
+    CPU time as aiofastnet's and a third less memory. With an adapter for a logger picows makes no `Logger` for each
+    connection.
     """
     logging.disable()
-    listener = Echo if job == "echo" else Chat
+    large = work == "large"
 
     def accept(request: WSUpgradeRequest) -> WSListener:
-        return listener()
+        return Mirror() if large else Talk(work)
 
     return await ws_create_server(
         accept,
-        "127.0.0.1",
-        0,
+        sock=listener,
         logger_name=logging.LoggerAdapter(logging.getLogger("picows")),
-        enable_auto_ping=job == "idle",
+        enable_auto_ping=work == "idle",
         auto_ping_idle_timeout=PING_INTERVAL,
         auto_ping_reply_timeout=PING_INTERVAL,
         auto_ping_strategy=WSAutoPingStrategy.PING_PERIODICALLY,
-        read_buffer_init_size=2048,
+        read_buffer_init_size=2 * LARGE if large else 2048,
+        max_frame_size=2 * LARGE,
         use_aiofastnet=False,
         backlog=BACKLOG,
     )
