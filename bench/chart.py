@@ -60,24 +60,34 @@ def draw(title: str, subtitle: str, panels: Sequence[Panel]) -> str:
             parts += _bar(bar, y, _BARS / most, "first" if number == 0 else "bar")
             y += _ROW
     y += _MARGIN
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{y}" viewBox="0 0 {_WIDTH} {y}" role="img">'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{y}" viewBox="0 0 {_WIDTH} {y}" role="img">'
+    )
     about = f"<title>{escape(title)}</title>"
     return "\n".join(
-        [head, about, f"<style>{_STYLE}</style>", '<rect class="page" width="100%" height="100%"/>', *parts, "</svg>", ""]
+        [
+            head,
+            about,
+            f"<style>{_STYLE}</style>",
+            '<rect class="page" width="100%" height="100%"/>',
+            *parts,
+            "</svg>",
+            "",
+        ]
     )
 
 
 def _bar(bar: Bar, y: int, scale: float, kind: str) -> list[str]:
     left, middle = _MARGIN + _NAMES, y + _BAR / 2
     width = abs(bar.value) * scale
-    shape = f'<rect class="{"fall" if bar.value < 0 else kind}" x="{left}" y="{y}" width="{width:.1f}" height="{_BAR}"/>'
+    shape = (
+        f'<rect class="{"fall" if bar.value < 0 else kind}" x="{left}" y="{y}" width="{width:.1f}" height="{_BAR}"/>'
+    )
     parts = [_text(_MARGIN, y + 12, bar.name), shape]
     end = width
     if 0 <= bar.low < bar.high:
         low, high = bar.low * scale, bar.high * scale
-        parts.append(
-            f'<line class="spread" x1="{left + low:.1f}" y1="{middle}" x2="{left + high:.1f}" y2="{middle}"/>'
-        )
+        parts.append(f'<line class="spread" x1="{left + low:.1f}" y1="{middle}" x2="{left + high:.1f}" y2="{middle}"/>')
         end = max(width, high)
     parts.append(_text(left + end + 6, y + 12, bar.text))
     return parts

@@ -1,4 +1,4 @@
-"""`python -m bench compare`: what to run, from the command line."""
+"""`python -m bench compare` and `python -m bench overhead`: what to run, from the command line."""
 
 from __future__ import annotations
 
@@ -16,6 +16,22 @@ if TYPE_CHECKING:
 
     from bench.peers import Peer
 
+_ABOUT = """\
+Measure what the protocol costs, on this machine, beside other servers.
+
+  python -m bench compare --job stream --peers ours,picows,raw
+  python -m bench compare --job all --rounds 3
+  python -m bench compare --job scale --connections 1024
+  python -m bench overhead
+  pytest bench/micro
+
+`compare` starts each peer in a process of its own, pinned to one core, with the load on another, and has them do the
+same job in turns. Figures are medians of rounds; ratios are taken round by round. The figure to trust on a machine
+that does other things too is the server's CPU time. Node's `ws` is found in ./node_modules or in the folder that the
+variable WSSERVER_TEST_NODE_PATH names. `overhead` says what each layer of our server costs on top of the one below.
+Tables go to standard output, progress to standard error, JSON and SVG charts to bench/results/.
+"""
+
 
 def _between(kind: Callable[[str], float], low: float, high: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
@@ -29,18 +45,35 @@ def _between(kind: Callable[[str], float], low: float, high: float) -> Callable[
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure what the protocol costs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("compare", help="the same job by each peer, in turns")
+    command = commands.add_parser(
+        "compare",
+        help="the same job by each peer, in turns",
+        description="Jobs:\n" + "\n".join(f"  {name:10} {jobs.load(name).about}" for name in jobs.names()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = command.add_argument
-    add("--job", default="stream", metavar="JOB,…", help=f"of {', '.join(jobs.names())} (default: stream)")
+    add("--job", default="stream", metavar="JOB,…", help="some of them, or all (default: stream)")
     add("--peers", metavar="PEER,…", help=f"of {', '.join(peers.names())} (default: all that are installed)")
     add("--rounds", type=_between(int, 1, 100), default=5, help="how often each peer runs (default: 5)")
     add("--connections", type=_between(int, 1, 10_000), default=0, help="default: as the job says")
     add("--turns", type=_between(int, 1, 1_000_000), default=0, help="per connection (default: what --seconds hold)")
     add("--seconds", type=_between(float, 0.05, 60), default=2.0, help="of one measured window (default: 2)")
-    add("--results", type=Path, default=report.RESULTS, metavar="DIR", help="where JSON goes (default: bench/results)")
+    _add_results(command)
+    command = commands.add_parser("overhead", help="what each layer costs on top of the one below")
+    add = command.add_argument
+    add("--rounds", type=_between(int, 1, 100), default=5, help="how often each layer runs (default: 5)")
+    add("--messages", type=_between(int, 1, 10_000_000), default=20_000, help="a round (default: 20000)")
+    _add_results(command)
     return parser
+
+
+def _add_results(command: argparse.ArgumentParser) -> None:
+    text = "where JSON and charts go (default: bench/results)"
+    command.add_argument("--results", type=Path, default=report.RESULTS, metavar="DIR", help=text)
 
 
 def _peers(names: str | None) -> list[Peer]:
@@ -56,18 +89,29 @@ def _peers(names: str | None) -> list[Peer]:
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, print a table for each job, and return the exit code."""
-    options = _parser().parse_args(arguments)
+def _compare(options: argparse.Namespace) -> None:
+    """Print a table for each job."""
     plan = Plan(options.rounds, options.connections, options.turns, options.seconds)
+    able = _peers(options.peers)
+    names = jobs.names() if options.job == "all" else list(dict.fromkeys(options.job.split(",")))
+    for job in [jobs.load(name) for name in names]:
+        outcome = loops.run(compare(job, able, plan))
+        path = report.save(outcome, plan, options.results)
+        sys.stdout.write(report.table(outcome) + "\n")
+        sys.stdout.flush()
+        sys.stderr.write(f"written: {path.name}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run and return the exit code."""
+    options = _parser().parse_args(arguments)
     try:
-        able = _peers(options.peers)
-        for job in [jobs.load(name) for name in dict.fromkeys(options.job.split(","))]:
-            outcome = loops.run(compare(job, able, plan))
-            path = report.save(outcome, plan, options.results)
-            sys.stdout.write(report.table(outcome) + "\n")
-            sys.stdout.flush()
-            sys.stderr.write(f"written: {path.name}\n")
+        if options.command == "compare":
+            _compare(options)
+        else:
+            from bench.overhead import overhead  # it needs our server's modules, which a comparison does not
+
+            overhead(options.rounds, options.messages, options.results)
     except BenchError as error:
         sys.stderr.write(f"{error}\n")
         return 1

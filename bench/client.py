@@ -187,7 +187,9 @@ class Crowd(Generic[C]):
 
     async def _connect(self, query: str) -> None:
         host, port, path = self._address
-        _, client = await self._loop.create_connection(lambda: self._factory(self, host, port, path + query), host, port)
+        _, client = await self._loop.create_connection(
+            lambda: self._factory(self, host, port, path + query), host, port
+        )
         self.clients.append(client)
 
     async def phase(self, name: str, begin: Callable[[C], None], patience: float = PATIENCE) -> float:

@@ -81,14 +81,20 @@ def table(outcome: Outcome) -> str:
             ratio = ratios(outcome, peer, column.key)
             row.append("1" if peer == base else ratio.show(".2f") if ratio else "–")
         rows.append(row)
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     count = len(outcome.samples[base])
     title = (
         f"{job.name}: {job.about}; {outcome.connections} connections, {count} rounds in turns, median (min–max), "
         f"CPU as told by {outcome.meter}"
     )
-    return "\n".join([title, *lines, *_warnings(outcome)]) + "\n"
+    return "\n".join([title, aligned(rows), *_warnings(outcome)]) + "\n"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def _warnings(outcome: Outcome) -> list[str]:
@@ -165,10 +171,10 @@ def save(outcome: Outcome, plan: Plan, directory: Path) -> Path:
     when = datetime.now(UTC)
     told = document(outcome, plan, when)
     path = write(directory, outcome.job.name, when, told)
-    about = machine()
+    about, base = machine(), base_of(outcome)
     subtitle = (
-        f"{outcome.connections} connections, medians of {len(outcome.samples[base_of(outcome)])} rounds, lines from least "
-        f"to most, × {base_of(outcome)}; {about['python']}, {about['loop']}, {about['cores']} cores"
+        f"{outcome.connections} connections, medians of {len(outcome.samples[base])} rounds, lines from least to most, "
+        f"× {base}; {about['python']}, {about['loop']}, {about['cores']} cores"
     )
     picture = chart.draw(f"{outcome.job.name}: {outcome.job.about}", subtitle, panels(outcome))
     path.with_suffix(".svg").write_text(picture, encoding="utf-8")

@@ -24,5 +24,6 @@ PACE = 0.05
 PACED_TOKENS = 40
 STAMP_WIDTH = 19
 
-#: Where it is `large`: bytes of the binary message that comes back as it is.
+#: Where it is `large`: the binary message that comes back as it is, and its size in bytes.
 LARGE = 2**20
+LARGE_MESSAGE = bytes(range(256)) * (LARGE // 256)

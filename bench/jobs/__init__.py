@@ -116,7 +116,10 @@ async def measured(run: Run, phase: Callable[[], Awaitable[float]]) -> Window:
 def latencies(seconds: Sequence[float]) -> dict[str, float]:
     """Median and 99th percentile in milliseconds, of at least one."""
     ordered = sorted(seconds)
-    return {"p50": ordered[len(ordered) // 2] * 1e3, "p99": ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)] * 1e3}
+    return {
+        "p50": ordered[len(ordered) // 2] * 1e3,
+        "p99": ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)] * 1e3,
+    }
 
 
 def names() -> list[str]:

@@ -9,10 +9,9 @@ from bench import wire
 from bench.client import PATIENCE, Client, Crowd
 from bench.errors import BenchError
 from bench.jobs import PEAK, Column, Job, Run, latencies, measured
-from bench.work import LARGE
+from bench.work import LARGE, LARGE_MESSAGE
 
-_PAYLOAD = bytes(range(256)) * (LARGE // 256)
-_MESSAGE = wire.client_frame(_PAYLOAD, wire.BINARY)
+_MESSAGE = wire.client_frame(LARGE_MESSAGE, wire.BINARY)
 _HEADER = wire.server_header(LARGE, wire.BINARY)
 
 
@@ -44,7 +43,7 @@ class LargeClient(Client):
             return super().consume(data)  # a control frame comes alone
         answer += data
         if len(answer) >= len(_HEADER) + LARGE:
-            if not answer.startswith(_HEADER) or memoryview(answer)[len(_HEADER) :] != _PAYLOAD:
+            if not answer.startswith(_HEADER) or memoryview(answer)[len(_HEADER) :] != LARGE_MESSAGE:
                 raise BenchError(f"not the message that was sent: {bytes(answer[:20])!r}, {len(answer)} bytes")
             self._answer = bytearray()
             self._next()

@@ -6,6 +6,7 @@ library is not installed is missing, which is said.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.work import LARGE, PING_INTERVAL
+from bench.work import LARGE, PACE, PACED_TOKENS, PING_INTERVAL, STAMP_WIDTH, TOKEN, TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,9 +97,20 @@ def _node() -> Peer:
     node = shutil.which("node")
     there = node and (Path(modules) / "ws").is_dir()
     script = str(Path(__file__).with_name("node_ws.cjs"))
+    constants = json.dumps(
+        {
+            "tokens": TOKENS,
+            "token": TOKEN,
+            "pacedTokens": PACED_TOKENS,
+            "pace": PACE * 1000,
+            "stampWidth": STAMP_WIDTH,
+            "pingInterval": PING_INTERVAL * 1000,
+            "largest": 2 * LARGE,
+        }
+    )
     return Peer(
         name="node-ws",
-        commands={work: (script, work, str(PING_INTERVAL)) for work in _ALL_WORK},
+        commands={work: (script, work, constants) for work in _ALL_WORK},
         environment={"NODE_PATH": modules},
         program=(node or "node",),
         missing="" if there else f"needs Node, and ws in node_modules or in the folder that {_NODE_PATH} names",

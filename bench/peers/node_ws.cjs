@@ -1,14 +1,15 @@
-// `ws` of Node, the same work: node node_ws.cjs WORK PING_INTERVAL, with NODE_PATH set to the folder that holds `ws`.
+// `ws` of Node, the same work: node node_ws.cjs WORK CONSTANTS, the constants of bench/work.py as JSON, times in ms.
+// NODE_PATH is the folder that holds `ws`.
 "use strict";
 
 const { randomBytes } = require("node:crypto");
 const { setImmediate: turn, setTimeout: sleep } = require("node:timers/promises");
 const { WebSocketServer } = require("ws");
 
-const [work, pingInterval] = process.argv.slice(2);
-const [TOKENS, PACED_TOKENS, PACE, STAMP_WIDTH] = [256, 40, 50, 19];
+const work = process.argv[2];
+const { tokens, token, pacedTokens, pace, stampWidth, pingInterval, largest } = JSON.parse(process.argv[3]);
 
-const server = new WebSocketServer({ host: "127.0.0.1", port: 0, backlog: 4096, maxPayload: 2 ** 21 });
+const server = new WebSocketServer({ host: "127.0.0.1", port: 0, backlog: 4096, maxPayload: largest });
 server.on("listening", () => console.log(`Listening on ws://127.0.0.1:${server.address().port}/ws/chat`));
 
 server.on("connection", (socket) => {
@@ -23,10 +24,10 @@ server.on("connection", (socket) => {
   async function answer() {
     const turn_id = ++turns;
     const paced = work === "paced";
-    for (let n = 0; n < (paced ? PACED_TOKENS : TOKENS) && socket.readyState === 1; n++) {
-      const value = paced ? process.hrtime.bigint().toString().padStart(STAMP_WIDTH, "0") : "tok ";
+    for (let n = 0; n < (paced ? pacedTokens : tokens) && socket.readyState === 1; n++) {
+      const value = paced ? process.hrtime.bigint().toString().padStart(stampWidth, "0") : token;
       send({ event: "token", data: { value }, session_id, turn: turn_id, seq: ++seq });
-      await (paced ? sleep(PACE) : turn());
+      await (paced ? sleep(pace) : turn());
     }
     send({ event: "complete", data: { final: true, status: "completed" }, session_id, turn: turn_id, seq: ++seq });
   }
@@ -38,4 +39,4 @@ server.on("connection", (socket) => {
   });
 });
 
-if (work === "idle") setInterval(() => server.clients.forEach((socket) => socket.ping()), pingInterval * 1000);
+if (work === "idle") setInterval(() => server.clients.forEach((socket) => socket.ping()), pingInterval);

@@ -3,7 +3,7 @@
 `raw` writes each token by itself. With the argument `batched` it has our flush policy: after an idle moment the first
 frame leaves at the end of the same turn of the loop, what follows leaves together, at most once a millisecond.
 Where tokens carry their time, that is set in between ready-made bytes; what comes as JSON to be echoed is parsed and
-serialised as everywhere.
+serialised as everywhere; a large message is not unmasked, its answer is ready.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 from bench import wire
 from bench.chat import Chat, stamp
 from bench.serving import BACKLOG, serve
-from bench.work import PACE, PACED_TOKENS, PING_INTERVAL, STAMP_WIDTH, TOKEN, TOKENS
+from bench.work import LARGE_MESSAGE, PACE, PACED_TOKENS, PING_INTERVAL, STAMP_WIDTH, TOKEN, TOKENS
 
 if TYPE_CHECKING:
     import socket
@@ -47,6 +47,7 @@ _HOLE = "0" * STAMP_WIDTH
 _PACED = [tuple(_token(_HOLE, seq).split(_HOLE.encode())) for seq in range(1, PACED_TOKENS + 1)]
 _PACED_FINAL = _final(PACED_TOKENS + 1)
 _PING = wire.server_frame(b"", wire.PING)
+_LARGE = wire.server_frame(LARGE_MESSAGE, wire.BINARY)
 
 
 class Bare(asyncio.Protocol):
@@ -89,7 +90,11 @@ class Bare(asyncio.Protocol):
             self._upgraded, at = True, end + 4
         while (bounds := wire.payload_bounds(data, at)) is not None:
             start, end = bounds
-            self._frame(data[at] & 0x0F, wire.masked(data[start:end], data[start - 4 : start]))
+            opcode = data[at] & 0x0F
+            if opcode == wire.BINARY:
+                self._transport.write(_LARGE)
+            else:
+                self._frame(opcode, wire.masked(data[start:end], data[start - 4 : start]))
             at = end
         self._rest = data[at:]
 
@@ -144,7 +149,7 @@ class Echo(Bare):
 
 
 class Mirror(Bare):
-    """Collects what comes of a large message, and sends it back."""
+    """Collects what comes of a large message."""
 
     __slots__ = ("_missing", "_parts")
 
@@ -164,9 +169,6 @@ class Mirror(Bare):
             self._parts.clear()
             super().data_received(whole)
             self._missing = wire.missing(self._rest)
-
-    def message(self, payload: bytes) -> None:
-        self._transport.writelines((wire.server_header(len(payload), wire.BINARY), payload))
 
 
 class Idle(Bare):
