@@ -17,8 +17,6 @@ ECHO = b'{"event":"ping","data":{"value":"abc"}}'
 
 #: Where the work is `idle` the server pings each connection once in so many seconds.
 PING_INTERVAL = 3
-#: Seconds for a pong, where a server lets that be said: long, because a load that is kept from its core is late.
-PONG_TIMEOUT = 120
 
 #: Where it is `paced`: seconds from token to token, tokens of an answer. A token is the time at which it was made,
 #: in nanoseconds of the monotonic clock, which processes share, with leading zeros.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.work import LARGE, PACE, PACED_TOKENS, PING_INTERVAL, PONG_TIMEOUT, STAMP_WIDTH, TOKEN, TOKENS
+from bench.work import LARGE, PACE, PACED_TOKENS, PING_INTERVAL, STAMP_WIDTH, TOKEN, TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +87,6 @@ def _ours() -> Peer:
             "WSSERVER_HANDSHAKE_RATE": "1000000",
             "WSSERVER_MESSAGE_RATE": "1000000",
             "WSSERVER_MAX_TURNS_PER_USER": "20000",
-            "WSSERVER_PING_TIMEOUT": str(PONG_TIMEOUT),
         },
     )
 

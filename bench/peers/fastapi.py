@@ -12,7 +12,7 @@ from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from bench import loops
 from bench.chat import converse
 from bench.serving import BACKLOG, announce, listen
-from bench.work import LARGE, PING_INTERVAL, PONG_TIMEOUT
+from bench.work import LARGE, PING_INTERVAL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,7 +57,6 @@ def main(work: str, websocket: Any) -> None:
         ws=websocket,
         ws_max_size=2 * LARGE,
         ws_ping_interval=PING_INTERVAL if work == "idle" else None,
-        ws_ping_timeout=PONG_TIMEOUT,
         ws_per_message_deflate=False,
         log_level="error",
         access_log=False,

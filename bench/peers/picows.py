@@ -19,7 +19,7 @@ from picows import (
 
 from bench.chat import Chat
 from bench.serving import BACKLOG, serve
-from bench.work import LARGE, PING_INTERVAL, PONG_TIMEOUT
+from bench.work import LARGE, PING_INTERVAL
 
 if TYPE_CHECKING:
     import socket
@@ -93,7 +93,7 @@ async def start(work: str, listener: socket.socket) -> Any:
         logger_name=logging.LoggerAdapter(logging.getLogger("picows")),
         enable_auto_ping=work == "idle",
         auto_ping_idle_timeout=PING_INTERVAL,
-        auto_ping_reply_timeout=PONG_TIMEOUT,
+        auto_ping_reply_timeout=PING_INTERVAL,
         auto_ping_strategy=WSAutoPingStrategy.PING_PERIODICALLY,
         read_buffer_init_size=2 * LARGE if large else 2048,
         max_frame_size=2 * LARGE,

@@ -14,7 +14,7 @@ from websockets.asyncio.server import serve as serve_websockets
 
 from bench.chat import converse
 from bench.serving import BACKLOG, serve
-from bench.work import LARGE, PING_INTERVAL, PONG_TIMEOUT
+from bench.work import LARGE, PING_INTERVAL
 
 if TYPE_CHECKING:
     import socket
@@ -39,7 +39,6 @@ async def start(work: str, listener: socket.socket) -> Any:
         compression=None,
         max_size=2 * LARGE,
         ping_interval=PING_INTERVAL if work == "idle" else None,
-        ping_timeout=PONG_TIMEOUT,
         backlog=BACKLOG,
     )
 
