@@ -58,11 +58,12 @@ class StreamClient(Client):
     def count(self, data: bytes) -> int:
         """Take whole frames, most of them tokens; return where the rest begins."""
         at, end, tokens = 0, len(data), self.tokens
-        while at + 4 <= end:
+        # An empty ping is two bytes and must be answered at once.
+        while at + 2 <= end:
             size = data[at + 1]
             if size < 126:
                 start = at + 2
-            elif size == 126:
+            elif size == 126 and at + 4 <= end:
                 size, start = data[at + 2] << 8 | data[at + 3], at + 4
             else:
                 break

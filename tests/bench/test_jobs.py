@@ -16,6 +16,7 @@ from bench.jobs.echo import EchoClient
 from bench.jobs.large import LargeClient
 from bench.jobs.paced import PacedClient
 from bench.jobs.resume import ResumedClient
+from bench.jobs.stream import StreamClient
 from bench.work import LARGE, PACED_TOKENS, TOKENS
 
 if TYPE_CHECKING:
@@ -101,6 +102,30 @@ def test_a_replay_with_a_hole_is_refused() -> None:
     event = wire.server_frame(b'{"event":"token","data":{"value":"x"},"session_id":"s_x","turn":1,"seq":3}')
     replayed = wire.server_frame(b'{"event":"replayed","data":{"count":16,"seq":18},"session_id":"s_x"}')
     fails(ResumedClient, replayed, "15 events instead of 16", SESSION, event * 15)
+
+
+def test_every_cut_of_a_stream_is_read() -> None:
+    """An empty ping is two bytes; one that waited for more bytes would make a server think that its client is gone."""
+    token = wire.server_frame(b'{"event":"token","data":{"value":"%b"},"session_id":"s_"}' % (b"x" * 100))
+    data = wire.server_frame(b"", wire.PING)
+    assert len(token) > 126 and len(data) == 2
+
+    class Counting(StreamClient):
+        pings = 0
+
+        def on_frame(self, first: int, payload: bytes) -> None:
+            assert (first, payload) == (0x80 | wire.PING, b"")
+            self.pings += 1
+
+    async def main() -> None:
+        crowd: Crowd[Any] = Crowd(Counting, "127.0.0.1", 1, "/")
+        for cut in range(len(token) + 1):
+            client = Counting(crowd, "127.0.0.1", 1, "/")
+            taken = client.consume((token + data)[:cut])
+            assert client.consume((token + data)[taken:]) == len(token + data) - taken
+            assert (client.tokens, client.pings) == (1, 1)
+
+    asyncio.run(main())
 
 
 def test_tokens_that_are_not_their_times_are_refused() -> None:
