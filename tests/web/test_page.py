@@ -127,7 +127,7 @@ def test_the_module_as_in_the_readme(chromium: Chromium) -> None:
         async with stage(chromium, repeat) as on:
             await on.page.evaluate("document.body.append(document.createElement('output'))")
             await on.page.evaluate(f"async () => {{ {imported} }}")
-            await on.shows("output", "You said What can you do?")
+            await on.shows("output", "You said How do I stop an answer?")
 
     chromium.run(main())
 
