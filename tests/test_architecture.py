@@ -50,6 +50,9 @@ DOORS = {
     "wsproto": ("wire",),
     "orjson": ("chat",),
     "uvloop": ("net.process",),
+    "jwt": ("guard.keys", "guard.tokens"),
+    "cryptography": ("guard.keys",),
+    "httpx": ("net.fetch",),
 }
 
 MAX_LINES = 300

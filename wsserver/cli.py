@@ -1,4 +1,4 @@
-"""The command line: flags and `WSSERVER_…` variables → `Config`, then `serve` or `chat`."""
+"""The command line: flags and `WSSERVER_…` variables → `Config`, then `serve`, `chat` or `token`."""
 
 from __future__ import annotations
 
@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return chat(
                 options.url, options.token or _secret(os.environ, "token"), _patience(options.max_reconnect_time)
             )
+        if options.command == "token":
+            sys.stdout.write(f"{token(options, os.environ)}\n")
+            return 0
         serve(options.app, config_from(vars(options), os.environ))
     except ConfigError as exc:
         # One line, also where the text quotes an exception that has several.
@@ -59,6 +62,16 @@ def serve(app: str | None, config: Config) -> None:
         run(demo.generate, config)
     else:
         run(load(app), config)
+
+
+def token(options: argparse.Namespace, environment: Mapping[str, str]) -> str:
+    """A token for development, as `wsserver serve` with the same settings takes it. Raises `ConfigError`."""
+    from .net.authentication import mint
+
+    config = config_from(vars(options), environment)
+    if not 0 < options.ttl < inf:
+        raise ConfigError(f"--ttl takes a number of seconds above 0, not {options.ttl}")
+    return mint(config, options.sub, options.ttl)
 
 
 def load(app: str) -> Any:
@@ -97,21 +110,32 @@ def config_from(options: Mapping[str, Any], environment: Mapping[str, str]) -> C
         where, text = flag(setting.name), options.get(setting.name)
         if text is None:
             where = variable(setting.name)
-            text = environment.get(where) or None
+            secret = setting.metadata["secret"]
+            text = _secret(environment, setting.name) if secret else environment.get(where) or None
+        elif setting.metadata["secret"] and not text:
+            raise ConfigError(f"{where} is empty: leave it out, or give it a value")
         if text is not None:
             values[setting.name] = _parse(setting, text, where)
     return Config(**values)
 
 
 def _secret(environment: Mapping[str, str], name: str) -> str | None:
-    """A setting that should not stand on a command line: from its variable, or from the file that `…_FILE` names."""
-    path = environment.get(f"{variable(name)}_FILE")
+    """What should not stand on a command line: from its variable, or from the file that `…_FILE` names."""
+    where = f"{variable(name)}_FILE"
+    value, path = environment.get(variable(name)) or None, environment.get(where)
     if not path:
-        return environment.get(variable(name)) or None
+        return value
+    if value is not None:
+        raise ConfigError(f"{variable(name)} and {where} are both set: choose one")
     try:
-        return Path(path).read_text(encoding="utf-8").strip() or None
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{variable(name)}_FILE names a file that cannot be read: {exc}") from exc
+        value = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as exc:
+        # The text of a UnicodeDecodeError holds what was read.
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+        raise ConfigError(f"{where} names {path}, which cannot be read: {reason}") from exc
+    if not value:
+        raise ConfigError(f"{where} names {path}, which is empty")
+    return value
 
 
 def _patience(text: str) -> float:
@@ -173,6 +197,19 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long to try to replace a lost connection (default 120, 0: no limit)",
     )
+    token = commands.add_parser(
+        "token",
+        help="make a token for development",
+        description="Prints a token (JWT), signed with the secret of the server.",
+        allow_abbrev=False,
+    )
+    settings = {setting.name: setting for setting in fields(Config)}
+    _add_flag(token, settings["jwt_secret"])
+    token.add_argument("--sub", default="developer", help="whose it is (default %(default)s)")
+    token.add_argument("--ttl", type=float, default=3600.0, help="seconds that it is good for (default 3600)")
+    for name in ("audience", "issuer"):
+        setting = settings[f"jwt_{name}"]
+        token.add_argument(f"--{name}", dest=setting.name, metavar="STR", help=setting.metadata["help"])
     return parser
 
 

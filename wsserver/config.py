@@ -37,11 +37,13 @@ def _setting(
     maximum: float | None = None,
     of: Any = None,
     shown: str | None = None,
+    secret: bool = False,
 ) -> Any:
     """A field with the help text of its flag; the flag of what is on by default switches it off.
 
     `zero` says what 0 means, or is None where 0 is not allowed; `of` is the Literal whose words may be chosen; `shown`
-    is what people read of a default that depends on the machine.
+    is what people read of a default that depends on the machine; what is `secret` is never shown, and may come from a
+    file.
     """
     metadata = {
         "help": text,
@@ -49,8 +51,9 @@ def _setting(
         "maximum": maximum,
         "choices": get_args(of),
         "shown": shown or str(default) or "none",
+        "secret": secret,
     }
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 def _quarter_of_memory() -> int:
@@ -122,7 +125,22 @@ class Config:
     admin_port: int = _setting(
         0, "TCP port on which programs look into sessions and speak into them", zero="none", maximum=65535
     )
-    admin_token: str = _setting("", "what opens the admin port; made and printed where none is given")
+    admin_token: str = _setting("", "what opens the admin port; made and printed where none is given", secret=True)
+
+    jwt_secret: str = _setting("", "secret that tokens (JWT) are signed with, 32 bytes or more", secret=True)
+    jwt_key: str = _setting("", "PEM file of the public key that tokens are signed with")
+    jwks_url: str = _setting("", "address of the public keys (JWK Set) that tokens are signed with")
+    jwt_algorithms: str = _setting(
+        "",
+        "algorithms of tokens, separated by commas",
+        shown="HS256 with a secret, RS256, ES256 and EdDSA with keys",
+    )
+    jwt_audience: str = _setting("", "what tokens must name in aud")
+    jwt_issuer: str = _setting("", "what tokens must name in iss")
+    introspection_url: str = _setting("", "address of OAuth 2.0 token introspection, which is asked about tokens")
+    introspection_client_id: str = _setting("", "who asks there")
+    introspection_client_secret: str = _setting("", "its password", secret=True)
+    query_token: bool = _setting(False, "take tokens from ?access_token= too, which many a log keeps")
 
     ssl_certfile: str = _setting("", "PEM file of the certificate and its chain; with it, TLS is spoken")
     ssl_keyfile: str = _setting("", "PEM file of its private key, if that is not in the same file")
@@ -171,7 +189,8 @@ def _check(setting: Field[Any], value: Any) -> None:
         if value not in metadata["choices"]:
             raise ConfigError(f"{name} must be one of {', '.join(metadata['choices'])}, not {value!r}")
     elif type(value) is not kind and not (kind is float and type(value) is int):
-        raise ConfigError(f"{name} takes {_NOUNS[kind]}, not {value!r}")
+        shown = type(value).__name__ if metadata["secret"] else repr(value)
+        raise ConfigError(f"{name} takes {_NOUNS[kind]}, not {shown}")
     elif kind is str:
         if not value and setting.default:
             raise ConfigError(f"{name} must not be empty: {metadata['help']}")

@@ -147,11 +147,19 @@ def _answer(data: dict[str, Any], ref: str | None) -> events.Answer:
     return events.Answer(call_id, data["value"], ref)
 
 
+def _auth(data: dict[str, Any], ref: str | None) -> events.Auth:
+    token = data.get("token")
+    if not isinstance(token, str):
+        raise _bad("auth has its token, a string, in data", ref)
+    return events.Auth(token, ref)
+
+
 _CLIENT_EVENTS: dict[str, Callable[[dict[str, Any], str | None], events.ClientEvent]] = {
     "message": _message,
     "stop": _stop,
     "answer": _answer,
     "history": lambda data, ref: events.History(ref),
+    "auth": _auth,
     "ping": events.Ping,
     "end": lambda data, ref: events.End(ref),
 }

@@ -182,10 +182,18 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Auth:
+    """A fresh token of the same user."""
+
+    token: str = field(repr=False)
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """The session is over."""
 
     id: str | None = None
 
 
-ClientEvent = Message | Stop | Answer | Ping | History | End
+ClientEvent = Message | Stop | Answer | Ping | History | Auth | End

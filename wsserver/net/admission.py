@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from math import inf
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -169,13 +170,13 @@ class Opening(asyncio.Protocol):
             assert self._transport is not None
             address = address_of(self._transport)
             seat.admit(limit_key(address) if address is not None else None, house.loop.time())
-            user = None
+            user = expires = None
             if house.authenticate is not None:
                 found = await house.authenticate(request)
                 self._check()
-                if found is None:
+                if found is None or found.has_expired(time.time()):
                     raise HandshakeError(401, "no or invalid token", [("WWW-Authenticate", "Bearer")])
-                user = found.id
+                user, expires = found.id, found.expires
             entry = None
             if not is_echo:
                 entry = house.sessions.enter(user, claim.find(request.query, upgrade.subprotocols))
@@ -183,7 +184,7 @@ class Opening(asyncio.Protocol):
                 seat.admit_user(user)
             if entry is not None and entry.claim is None and house.on_open is not None:
                 await self._ask(house.on_open, entry.session, request)
-            self._open(upgrade, seat, entry)
+            self._open(upgrade, seat, entry, expires)
         except HandshakeError as exc:
             self._refuse(exc)
         except asyncio.CancelledError:
@@ -217,7 +218,7 @@ class Opening(asyncio.Protocol):
         if self._house.draining:
             raise HandshakeError(503, GOING_AWAY, [("Retry-After", "1")])
 
-    def _open(self, upgrade: Upgrade, seat: Seat, entry: Entry | None) -> None:
+    def _open(self, upgrade: Upgrade, seat: Seat, entry: Entry | None, expires: float | None) -> None:
         house, transport = self._house, self._transport
         config = house.config
         assert transport is not None
@@ -238,6 +239,8 @@ class Opening(asyncio.Protocol):
             connection.pump.corked = True
             house.sessions.attach(entry, connection)
             connection.pump.corked = False
+        if expires is not None:
+            connection.expire_in(expires - time.time())
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%r opened from %s", connection, peer_of(transport))
         connection.pump.run()

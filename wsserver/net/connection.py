@@ -1,7 +1,8 @@
 """An open WebSocket connection as asyncio sees it: moves bytes and keeps deadlines.
 
 What the bytes mean is the protocol's to say, what a message does is the handler's, when to write is the pump's. The
-deadlines are those of pings, of signs of life, of progress of what is sent, and of the end of closing.
+deadlines are those of pings, of signs of life, of progress of what is sent, of age and tokens, and of the end of
+closing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from math import inf
 from random import random
 from typing import TYPE_CHECKING
 
+from ..guard.expiry import Expiry
 from ..wire.close import CloseCode
 from ..wire.frames import PING
 from ..wire.protocol import State
@@ -114,6 +116,7 @@ class Connection(asyncio.Protocol):
         self.pump.detach()
         self._core.sweeper.cancel(self)
         self._core.sockets.remove(self)
+        self._core.expiries.pop(self, None)
         self._handler.lost(self)
         self.seat.leave()
 
@@ -180,6 +183,23 @@ class Connection(asyncio.Protocol):
             pump.run()
         return protocol.queued + pump.behind > self._core.config.hard_limit
 
+    # -- the token of its user -----------------------------------------------------------------------------------
+
+    def expire_in(self, seconds: float | None) -> None:
+        """From now on its user is known for so long, None for without end."""
+        now = self._core.loop.time()
+        self._core.expiries.pop(self, None)
+        if seconds is not None:
+            self._core.expiries[self] = Expiry(now, now + seconds)
+        self._reschedule()
+
+    def _watch_expiry(self, expiry: Expiry, now: float) -> None:
+        left = expiry.left(now)
+        if left == 0:
+            self.close_now(CloseCode.EXPIRED, "the token has expired: come back with a fresh one")
+        elif left is not None and self.session is not None:
+            self.session.tell("auth_expiring", {"expires_in": round(left, 3)})
+
     # -- closing -------------------------------------------------------------------------------------------------
 
     def close(self, code: int, reason: str = "") -> None:
@@ -237,6 +257,8 @@ class Connection(asyncio.Protocol):
                 return inf
             if now >= self._retirement:
                 self.close_now(CloseCode.TOO_OLD, "this connection is too old: come back with a new one")
+            elif (expiry := self._core.expiries.get(self)) is not None:
+                self._watch_expiry(expiry, now)
         return self._next_visit()
 
     def _watch_progress(self, now: float) -> None:
@@ -255,6 +277,8 @@ class Connection(asyncio.Protocol):
         if self.protocol.state is not State.OPEN:
             return self._close_deadline
         due = min(self._next_ping, self._life_deadline(), self._retirement, self._close_deadline)
+        if (expiry := self._core.expiries.get(self)) is not None:
+            due = min(due, expiry.due)
         timeout = self._core.config.write_timeout
         if self.pump.paused and timeout:
             # Progress is seen only where it is looked for: often enough to be exact to an eighth.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..chat.session import Session
     from ..config import Config
     from .connection import Connection
+    from .renewal import Renewals
     from .sessions import Sessions
     from .turns import Turns
 
@@ -35,10 +36,13 @@ class Echo:
 class Conversation:
     """Reads what clients ask for and has it done. While `draining` no message begins a turn."""
 
-    def __init__(self, sessions: Sessions, turns: Turns, config: Config, loop: AbstractEventLoop) -> None:
+    def __init__(
+        self, sessions: Sessions, turns: Turns, renewals: Renewals, config: Config, loop: AbstractEventLoop
+    ) -> None:
         self.draining = False
         self._sessions = sessions
         self._turns = turns
+        self._renewals = renewals
         self._loop = loop
         self._rate = Rate(config.message_rate)
         self._table: dict[type, Callable[[Session, Any], None]] = {
@@ -67,11 +71,15 @@ class Conversation:
                 # Room for what was refused, and for sending it again.
                 later = wait + self._rate.interval
                 raise ClientError("rate_limited", "messages too fast", retryable=True, ref=event.id, retry_after=later)
-            self._table[type(event)](session, event)
+            if isinstance(event, events.Auth):
+                self._renewals.begin(connection, event)
+            else:
+                self._table[type(event)](session, event)
         except ClientError as exc:
             session.tell("error", exc.data())
 
     def lost(self, connection: Connection) -> None:
+        self._renewals.cancel(connection)
         self._sessions.detach(connection)
 
     def _pace(self, session: Session) -> float:

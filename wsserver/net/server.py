@@ -6,18 +6,22 @@ import asyncio
 import logging
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
 
 from ..chat.events import Custom, Stop
 from ..config import Config
 from ..errors import ConfigError, SessionNotFound
+from ..guard.host import is_loopback
 from ..guard.seats import Seats
 from ..wire.close import CloseCode
 from . import admin, pages
 from .admission import Opening
+from .authentication import from_config
 from .dispatch import Conversation, Echo
 from .drain import drain
 from .flow import Flusher, wait_for_room
 from .listeners import Listeners
+from .renewal import Renewals
 from .run import check_callback
 from .sessions import Sessions
 from .sockets import GOING_AWAY, Sockets
@@ -32,7 +36,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..chat.session import Session
+    from ..guard.expiry import Expiry
     from .admission import Authenticate, OnOpen
+    from .connection import Connection
     from .run import Generate
     from .sessions import OnClose
 
@@ -51,8 +57,11 @@ class Server:
 
     `on_open(session, request)` is awaited before a new session begins: it may fill `session.history` and
     `session.state`, or refuse by raising `HandshakeError(403, "…")`. `on_close(session)` is awaited once the session
-    has ended, `close_timeout` seconds at most. `authenticate(request)` says who asks, None for nobody, which is refused
-    with 401.
+    has ended, `close_timeout` seconds at most.
+
+    `authenticate(request)` says who asks, None for nobody, which is refused with 401; where it is given, it is asked
+    instead of what `config` says of tokens. A fresh token that a client sends later comes as a request of which
+    nothing is left but `Authorization: Bearer …`.
 
     `sockets` are served instead of the addresses of `config`: stream sockets, TCP or UNIX, that are bound. They are
     the server's from then on, which closes them.
@@ -75,12 +84,14 @@ class Server:
         self.config = config or Config()
         self.draining = False
         self.sockets = Sockets()
+        self.expiries: dict[Connection, Expiry] = {}
         self.seats = Seats(self.config)
         self.echo = Echo()
         self.pages = pages.load(self.config.path) if self.config.page else {}
         self.admissions: set[asyncio.Task[None]] = set()  # ask the application whether to let somebody in
         self.on_open = on_open
-        self.authenticate = authenticate
+        self._authentication = from_config(self.config) if authenticate is None else None
+        self.authenticate = authenticate or self._authentication
         self._on_close = on_close
         self._generate = check_callback(generate)
         self.admin_token = self.config.admin_token or token_urlsafe(24)
@@ -99,8 +110,11 @@ class Server:
         self.flusher = Flusher(self.loop, self.config.flush_interval)
         self.turns = Turns(self._generate, self.config, self.loop, self.sweeper, self.flusher, self._when_idle)
         self.sessions = Sessions(self.config, self.loop, self.sweeper, self.turns, self._on_close)
-        self.conversation = Conversation(self.sessions, self.turns, self.config, self.loop)
+        self.conversation = Conversation(
+            self.sessions, self.turns, Renewals(self.authenticate, self.config, self.loop), self.config, self.loop
+        )
         await self._listeners.open(self.loop, lambda: Opening(self))
+        self._warn_of_open_doors()
         self.sweeper.start()
         if self.config.admin_port:
             try:
@@ -185,6 +199,8 @@ class Server:
         # What does not close in time is aborted by the sweeper.
         await self.sockets.emptied()
         self.sweeper.stop()
+        if self._authentication is not None:
+            await self._authentication.close()
 
     def begin_to_drain(self) -> None:
         """From now on nobody is let in."""
@@ -196,6 +212,13 @@ class Server:
         connection = self.sessions.connection_of(session)
         if connection is not None:
             connection.close(CloseCode.SERVICE_RESTART, GOING_AWAY)
+
+    def _warn_of_open_doors(self) -> None:
+        if self.authenticate is None:
+            hosts = [urlsplit(url).hostname for url in self.urls]  # None of a UNIX socket
+            public = [host for host in hosts if host and not is_loopback(host)]
+            if public:
+                logger.warning("everybody who reaches %s is let in: see --jwt-secret and its like", ", ".join(public))
 
     def _when_idle(self, session: Session) -> None:
         if self.draining:

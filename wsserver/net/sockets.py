@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..config import Config
+    from ..guard.expiry import Expiry
     from ..wire.frames import Frame
     from .connection import Connection
     from .flow import Flusher
@@ -80,6 +81,10 @@ class Core(Protocol):
     def flusher(self) -> Flusher: ...
     @property
     def sockets(self) -> Sockets: ...
+    @property
+    def expiries(self) -> dict[Connection, Expiry]:
+        """Of those connections whose user is known for a time only."""
+        ...
 
 
 def end_sending(transport: asyncio.Transport) -> None:

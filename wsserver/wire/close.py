@@ -28,6 +28,7 @@ class CloseCode(IntEnum):
     SLOW_READER = 4000
     NO_PONG = 4001
     TOO_OLD = 4004
+    EXPIRED = 4005
     TOO_FAST = 4008
     UNAUTHORIZED = 4501
     TAKEN_OVER = 4502

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha1
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -47,8 +47,9 @@ class Request:
 
     method: str
     path: str
-    query: str
-    headers: Mapping[str, str]
+    # They hold tokens, which are not to be in a log.
+    query: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     http_version: str
 
     def elements(self, name: str) -> list[str]:
@@ -62,7 +63,7 @@ class Upgrade:
     """What a well-formed request for a WebSocket connection asks for."""
 
     key: str
-    subprotocols: Sequence[str]
+    subprotocols: Sequence[str] = field(repr=False)  # they hold tokens
     extensions: Sequence[str]
 
     @property
