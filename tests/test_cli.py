@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import jwt
 import pytest
 
 import wsserver
@@ -30,6 +31,7 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     monkeypatch.setattr(sys, "path", list(sys.path))
     for name in (*SETTINGS, "token", "token_file"):
         monkeypatch.delenv(variable(name), raising=False)
+        monkeypatch.delenv(f"{variable(name)}_FILE", raising=False)
     yield
     sys.modules.pop("answers", None)
 
@@ -128,6 +130,104 @@ class TestSettings:
 
     def test_other_variables_are_nobodys_business(self) -> None:
         assert cli.config_from({}, {"WSSERVER_DEMO_PACE": "0", "PORT": "1"}) == Config()
+
+
+SECRETS = [name for name, setting in SETTINGS.items() if setting.metadata["secret"]]
+
+
+class TestSecrets:
+    @pytest.mark.parametrize("name", SECRETS)
+    def test_a_file_holds_it(self, name: str, tmp_path: Path) -> None:
+        (tmp_path / "secret").write_text("  hunter2 é\n\n")
+        found = cli.config_from({}, {f"{variable(name)}_FILE": str(tmp_path / "secret")})
+        assert getattr(found, name) == "hunter2 é"
+
+    def test_a_flag_counts_before_the_file(self) -> None:
+        options = {"jwt_secret": "hunter2"}
+        assert cli.config_from(options, {"WSSERVER_JWT_SECRET_FILE": "/nowhere"}).jwt_secret == "hunter2"
+
+    def test_only_what_is_secret_is_read_from_files(self) -> None:
+        assert cli.config_from({}, {"WSSERVER_PATH_FILE": "/nowhere"}) == Config()
+
+    def test_an_empty_variable_is_none(self) -> None:
+        assert cli.config_from({}, {"WSSERVER_JWT_SECRET_FILE": "", "WSSERVER_JWT_SECRET": ""}) == Config()
+
+    @pytest.mark.parametrize(
+        "content, reason",
+        [
+            (None, "cannot be read: No such file or directory"),
+            (b"\xffhunter2", "cannot be read: it is not UTF-8"),
+            (b" \n", "is empty"),
+        ],
+    )
+    def test_a_file_that_holds_none(
+        self,
+        content: bytes | None,
+        reason: str,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        path = tmp_path / "secret"
+        if content is not None:
+            path.write_bytes(content)
+        monkeypatch.setenv("WSSERVER_JWT_SECRET_FILE", str(path))
+        line = refusal(capsys, "serve")
+        assert line.startswith(f"wsserver: WSSERVER_JWT_SECRET_FILE names {path}, which {reason}")
+        assert "hunter2" not in line
+
+    def test_twice(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("WSSERVER_JWT_SECRET", "hunter2")
+        monkeypatch.setenv("WSSERVER_JWT_SECRET_FILE", "/nowhere")
+        expected = "wsserver: WSSERVER_JWT_SECRET and WSSERVER_JWT_SECRET_FILE are both set: choose one"
+        assert refusal(capsys, "serve") == expected
+
+    @pytest.mark.parametrize("name", SECRETS)
+    def test_an_empty_flag_opens_no_door(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+        expected = f"wsserver: {flag(name)} is empty: leave it out, or give it a value"
+        assert refusal(capsys, "serve", flag(name), "") == expected
+
+
+class TestToken:
+    SECRET = "s" * 32
+
+    def test_it_is_what_the_server_takes(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("WSSERVER_JWT_AUDIENCE", "chat")
+        arguments = ["--jwt-secret", self.SECRET, "--sub", "ada", "--ttl", "60", "--issuer", "me"]
+        assert cli.main(["token", *arguments]) == 0
+        output, errors = capsys.readouterr()
+        assert errors == ""
+        said = jwt.decode(output.strip(), self.SECRET, ["HS256"], audience="chat", issuer="me")
+        assert (said["sub"], said["exp"] - said["iat"]) == ("ada", 60)
+
+    def test_the_variable_and_the_file(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "secret").write_text(self.SECRET)
+        monkeypatch.setenv("WSSERVER_JWT_SECRET_FILE", str(tmp_path / "secret"))
+        assert cli.main(["token"]) == 0
+        said = jwt.decode(capsys.readouterr().out.strip(), self.SECRET, ["HS256"])
+        assert (said["sub"], said["exp"] - said["iat"]) == ("developer", 3600)
+
+    @pytest.mark.parametrize(
+        "arguments, line",
+        [
+            ([], "wsserver: a token is signed with --jwt-secret: give it, or its variable"),
+            (["--jwt-secret", "short"], "wsserver: --jwt-secret has 5 bytes, and HS256 needs 32: "),
+            (["--jwt-secret", SECRET, "--ttl", "0"], "wsserver: --ttl takes a number of seconds above 0, not 0.0"),
+            (["--jwt-secret", SECRET, "--ttl", "nan"], "wsserver: --ttl takes a number of seconds above 0, not nan"),
+            (["--jwt-secret", SECRET, "--ttl", "inf"], "wsserver: --ttl takes a number of seconds above 0, not inf"),
+            (["--jwt-secret", SECRET, "--ttl", "x"], "wsserver token: argument --ttl: invalid float value: 'x'"),
+        ],
+    )
+    def test_refusals(self, arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert refusal(capsys, "token", *arguments).startswith(line)
+
+    def test_a_short_secret_ends_the_server_with_one_line(self, capsys: pytest.CaptureFixture[str]) -> None:
+        line = refusal(capsys, "serve", "--port", "0", "--jwt-secret", "short")
+        assert line.startswith("wsserver: --jwt-secret has 5 bytes, and HS256 needs 32: ")
 
 
 class TestRefusals:
@@ -258,7 +358,7 @@ class TestOthers:
                 zero = f", 0: {setting.metadata['zero']}" if setting.metadata["zero"] else ""
                 assert f"(default {setting.metadata['shown']}{zero})" in text
 
-    @pytest.mark.parametrize("command", ["serve", "chat"])
+    @pytest.mark.parametrize("command", ["serve", "chat", "token"])
     def test_help_lists_every_command(self, command: str, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             cli.main(["--help"])

@@ -87,7 +87,8 @@ def test_true_or_false(name: str, value: Any) -> None:
 @pytest.mark.parametrize("value", [7, None, b"/ws", True])
 @pytest.mark.parametrize("name", named(str))
 def test_text(name: str, value: Any) -> None:
-    assert refusal(**{name: value}) == f"{flag(name)} takes text, not {value!r}"
+    shown = type(value).__name__ if SETTINGS[name].metadata["secret"] else repr(value)
+    assert refusal(**{name: value}) == f"{flag(name)} takes text, not {shown}"
 
 
 @pytest.mark.parametrize("name", named(str))
@@ -96,6 +97,14 @@ def test_no_text(name: str) -> None:
         assert refusal(**{name: ""}).startswith(f"{flag(name)} must not be empty: ")
     else:
         assert made(**{name: ""}) == Config()
+
+
+def test_secrets_are_not_shown() -> None:
+    secret = {name for name in SETTINGS if SETTINGS[name].metadata["secret"]}
+    assert secret == {"admin_token", "jwt_secret", "introspection_client_secret"}
+    shown = repr(made(**dict.fromkeys(secret, "hunter2")))
+    assert "hunter2" not in shown
+    assert not any(name in shown for name in secret)
 
 
 @pytest.mark.parametrize("name", named(int, float))

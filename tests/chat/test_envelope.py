@@ -18,7 +18,7 @@ from wsserver.chat.envelope import (
     merged_template,
     token_template,
 )
-from wsserver.chat.events import Answer, ClientEvent, End, History, Message, Ping, Stop
+from wsserver.chat.events import Answer, Auth, ClientEvent, End, History, Message, Ping, Stop
 from wsserver.errors import ClientError
 
 HARD_TEXTS = [
@@ -165,6 +165,7 @@ class TestClientEvents:
             ({"content": "x", "more": [1, 2]}, Message("x")),
             ({"event": "stop", "data": {"why": "bored"}, "turn": 9}, Stop()),
             ({"event": "history", "data": {"since": 3}}, History()),
+            ({"event": "auth", "data": {"token": "x", "kind": 1}, "id": "a1"}, Auth("x", "a1")),
         ],
         ids=repr,
     )  # fmt: skip
@@ -184,7 +185,7 @@ class TestBadMessages:
     @pytest.mark.parametrize("name", ["", "Message", "token", "complete", 7, None, [], {}, True])
     def test_no_event_of_a_client(self, name: Any) -> None:
         payload = json.dumps({"event": name, "data": {}, "id": "m7"}).encode()
-        assert refused(payload) == ("event must be one of message, stop, answer, history, ping, end", "m7")
+        assert refused(payload) == ("event must be one of message, stop, answer, history, auth, ping, end", "m7")
 
     @pytest.mark.parametrize("data", [[], "x", 7, True, ""])
     @pytest.mark.parametrize("name", ["message", "stop", "answer", "history", "end"])
@@ -204,6 +205,11 @@ class TestBadMessages:
     def test_stop_without_a_number(self, turn: Any) -> None:
         payload = json.dumps({"event": "stop", "data": {"turn": turn}, "id": "m7"}).encode()
         assert refused(payload) == ("turn must be a whole number", "m7")
+
+    @pytest.mark.parametrize("data", [{}, {"token": None}, {"token": 7}, {"token": ["x"]}])
+    def test_auth_without_a_token(self, data: Any) -> None:
+        payload = json.dumps({"event": "auth", "data": data, "id": "m7"}).encode()
+        assert refused(payload) == ("auth has its token, a string, in data", "m7")
 
     @pytest.mark.parametrize("ref", [7, True, [], {}])
     def test_stop_without_a_name(self, ref: Any) -> None:

@@ -49,6 +49,8 @@ def run(
     logging.basicConfig(
         level=config.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    # At INFO it names each address that it asks, with its query.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     server = Server(
         generate, config, on_open=on_open, on_close=on_close, authenticate=authenticate, sockets=inherited()
     )

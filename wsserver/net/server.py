@@ -110,9 +110,8 @@ class Server:
         self.flusher = Flusher(self.loop, self.config.flush_interval)
         self.turns = Turns(self._generate, self.config, self.loop, self.sweeper, self.flusher, self._when_idle)
         self.sessions = Sessions(self.config, self.loop, self.sweeper, self.turns, self._on_close)
-        self.conversation = Conversation(
-            self.sessions, self.turns, Renewals(self.authenticate, self.config, self.loop), self.config, self.loop
-        )
+        self.renewals = Renewals(self.authenticate, self.config, self.loop)
+        self.conversation = Conversation(self.sessions, self.turns, self.renewals, self.config, self.loop)
         await self._listeners.open(self.loop, lambda: Opening(self))
         self._warn_of_open_doors()
         self.sweeper.start()
