@@ -389,12 +389,13 @@ class TestOthers:
         cli.main(["chat", "--token", "from the flag"])
         path = tmp_path / "token"
         path.write_text("from the file\n")
+        monkeypatch.delenv("WSSERVER_TOKEN")
         monkeypatch.setenv("WSSERVER_TOKEN_FILE", str(path))
         cli.main(["chat"])
         assert [token for _, token, _ in chat] == ["from the variable", "from the flag", "from the file"]
         path.unlink()
         assert cli.main(["chat"]) == 2
-        assert "WSSERVER_TOKEN_FILE names a file that cannot be read" in capsys.readouterr().err
+        assert f"WSSERVER_TOKEN_FILE names {path}, which cannot be read: No such file" in capsys.readouterr().err
 
     def test_a_port_is_where_the_client_looks(self) -> None:
         config = Config()

@@ -121,8 +121,7 @@ class TestTheEnd:
     def test_without_an_end_there_is_nothing(self) -> None:
         async def story(server: Server, desk: Desk) -> None:
             async with Peer.connect(server.urls[0], bearer("ada")) as peer:
-                [member] = server.sockets
-                assert member.seat.expiry is None  # type: ignore[attr-defined]
+                assert not server.expiries
                 await asyncio.sleep(5000)
                 await peer.send({"event": "ping", "data": 1})
                 await peer.event("pong")
@@ -133,6 +132,7 @@ class TestTheEnd:
         async def story(server: Server, desk: Desk) -> None:
             async with Peer.connect(server.urls[0], bearer("ada-3600")):
                 assert len(server.sweeper) == 1
+                assert len(server.expiries) == 1
                 assert len(server.renewals) == 0
                 assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -251,7 +251,7 @@ class TestFreshTokens:
                 assert len(server.renewals) == 1
                 peer.reset()
                 await server.sockets.emptied()
-            assert len(server.renewals) == 0
+            assert len(server.renewals) == len(server.expiries) == 0
 
         serve(story)
 
