@@ -14,6 +14,7 @@ from .errors import (
     TurnError,
     WsserverError,
 )
+from .guard.credentials import bearer_token
 from .guard.user import User
 from .net.process import run
 from .net.server import Server
@@ -43,5 +44,6 @@ __all__ = [
     "TurnError",
     "User",
     "WsserverError",
+    "bearer_token",
     "run",
 ]
