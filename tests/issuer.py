@@ -91,13 +91,17 @@ def jwk(kind: str, **others: Any) -> Claims:
 
 
 class Endpoint:
-    """Answers each HTTP request with `status` and `body`, and notes what was asked; waits for `gate` first."""
+    """Answers each HTTP request with `status` and `body`, and notes what was asked; waits for `gate` first.
+
+    Between the bytes of the body it waits for `pace` seconds, if that is not 0.
+    """
 
     def __init__(self, body: Any = None) -> None:
         self.requests: list[str] = []
         self.status = 200
         self.body = body
         self.headers = ""
+        self.pace = 0
         self.gate = asyncio.Event()
         self.gate.set()
         self.url = ""
@@ -110,7 +114,11 @@ class Endpoint:
             await self.gate.wait()
             body = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
             head = f"HTTP/1.1 {self.status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{self.headers}\r\n"
-            writer.write(head.encode() + body)
+            writer.write(head.encode())
+            for start in range(len(body) if self.pace else 0):
+                writer.write(body[start : start + 1])
+                await asyncio.sleep(self.pace)
+            writer.write(b"" if self.pace else body)
             await writer.drain()
         except ConnectionError:
             self.requests.append("lost")

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from jwt.algorithms import ECAlgorithm
 
-from tests.issuer import SECRET, jwk, pem, private_pem
+from tests.issuer import SECRET, jwk, pem, private, private_pem
 from wsserver import ConfigError
 from wsserver.guard import keys
 
@@ -75,7 +76,7 @@ class TestJwkSet:  # RFC 7517
             jwk("rsa", use="enc"),
             jwk("rsa", key_ops=["encrypt"]),
             jwk("rsa", key_ops=7),
-            jwk("rsa", d="AQAB"),
+            json.loads(ECAlgorithm.to_jwk(private("p256"))),
             jwk("rsa", alg="HS256"),
             jwk("rsa", alg="none"),
             jwk("rsa", alg=["RS256"]),

@@ -80,11 +80,16 @@ def test_nothing_is_inflated() -> None:
     run_virtually(main())
 
 
-def test_it_is_not_waited_for_for_long() -> None:
+@pytest.mark.parametrize("pace", [0, 2])
+def test_it_is_not_waited_for_for_long(pace: int) -> None:
+    """Neither for an answer that does not come, nor for one that comes byte by byte."""
+
     async def main() -> float:
         loop = asyncio.get_running_loop()
         async with fetching() as (endpoint, fetcher):
-            endpoint.gate.clear()
+            endpoint.pace = pace
+            if not pace:
+                endpoint.gate.clear()
             with pytest.raises(Unavailable):
                 await fetcher.fetch(bytes.upper)
             return loop.time()

@@ -31,14 +31,19 @@ class Desk:
         self.gate.set()
         self.failure: Exception | None = None
         self.requests: list[Request] = []
+        self.cancelled = False
 
     async def __call__(self, request: Request) -> User | None:
         self.requests.append(request)
         if self.failure is not None:
             raise self.failure
         name, _, seconds = request.headers["authorization"].removeprefix("Bearer ").partition("-")
-        if seconds:
-            await self.gate.wait()
+        try:
+            if seconds:
+                await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
         if name == "nobody":
             return None
         return User(name, time.time() + float(seconds) if seconds else None)
@@ -252,6 +257,8 @@ class TestFreshTokens:
                 peer.reset()
                 await server.sockets.emptied()
             assert len(server.renewals) == len(server.expiries) == 0
+            await asyncio.sleep(0)
+            assert desk.cancelled
 
         serve(story)
 

@@ -109,8 +109,8 @@ def of_jwks(document: bytes) -> list[Key]:
 def _of_jwk(jwk: Any) -> Key | None:
     from jwt import PyJWK, PyJWTError
 
-    # A secret that is published is none; a private key that is published is nobody's any more.
-    if not isinstance(jwk, dict) or jwk.get("kty") not in ("RSA", "EC", "OKP") or "d" in jwk:
+    # A secret that is published is none.
+    if not isinstance(jwk, dict) or jwk.get("kty") not in ("RSA", "EC", "OKP"):
         return None
     operations = jwk.get("key_ops", ["verify"])
     if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
@@ -129,6 +129,7 @@ def _algorithms_of(public: Any) -> frozenset[str]:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+    # A private key, which somebody has published by mistake, is none of these.
     if isinstance(public, RSAPublicKey):
         return _RSA if public.key_size >= _MIN_RSA_BITS else frozenset()
     if isinstance(public, EllipticCurvePublicKey):
