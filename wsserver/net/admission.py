@@ -22,11 +22,11 @@ from ..wire import protocol as wire
 from ..wire.close import CloseCode
 from . import http
 from .connection import Connection
+from .inline import run_through
 from .sockets import GOING_AWAY, LONGEST_CLOSE, Core, address_of, end_sending, peer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
-    from typing import Any
+    from collections.abc import Awaitable, Callable
 
     from ..chat.session import Session
     from ..guard.seats import Seat, Seats
@@ -154,7 +154,7 @@ class Opening(asyncio.Protocol):
         upgrade = self._upgrade = handshake.parse_upgrade(request)
         admission = self._admit(request, upgrade, seat, is_echo)
         if house.authenticate is None and (house.on_open is None or is_echo):
-            _run_through(admission)
+            run_through(admission)
             return
         if self._reader.trailing_data:
             self._keep(self._reader.trailing_data)
@@ -287,13 +287,3 @@ class Opening(asyncio.Protocol):
     def _leave(self) -> None:
         self._house.sockets.remove(self)
         self._house.sweeper.cancel(self)
-
-
-def _run_through(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Runs a coroutine that waits for nothing: it needs no task."""
-    try:
-        coroutine.send(None)
-    except StopIteration:
-        return
-    coroutine.close()
-    raise AssertionError("this coroutine was to wait for nothing")
