@@ -49,7 +49,9 @@ async def on_close(session: SessionView) -> None:
 
 
 async def authenticate(request: Request) -> User | None:
-    return User("ann") if request.elements("authorization") else None
+    token = wsserver.bearer_token(request)
+    assert_type(token, str | None)
+    return User("ann") if token == "secret" else None
 
 
 async def embed() -> None:
