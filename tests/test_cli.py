@@ -116,6 +116,11 @@ class TestSettings:
         cli.main(["serve", "--port", "2222", "--busy", "reject"])
         assert (served[0][1].port, served[0][1].busy) == (2222, "reject")
 
+    def test_a_flag_that_is_repeated(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("WSSERVER_ORIGIN", "https://c.example")
+        cli.main(["serve", "--origin", "https://a.example", "--origin", "https://b.example,http://localhost:3000"])
+        assert served[0][1].origin == "https://a.example,https://b.example,http://localhost:3000"
+
     @pytest.mark.parametrize("text", ["1", "true", "yes", "on", "TRUE", "On"])
     def test_true(self, text: str) -> None:
         assert cli.config_from({}, {"WSSERVER_ECHO": text}).echo is True

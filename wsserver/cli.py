@@ -108,6 +108,8 @@ def config_from(options: Mapping[str, Any], environment: Mapping[str, str]) -> C
     values = {}
     for setting in fields(Config):
         where, text = flag(setting.name), options.get(setting.name)
+        if setting.metadata["repeatable"] and text is not None:
+            text = ",".join(text)
         if text is None:
             where = variable(setting.name)
             secret = setting.metadata["secret"]
@@ -222,6 +224,7 @@ def _add_flag(parser: argparse.ArgumentParser, setting: Field[Any]) -> None:
     zero = f", 0: {setting.metadata['zero']}" if setting.metadata["zero"] else ""
     parser.add_argument(
         flag(setting.name),
+        action="append" if setting.metadata["repeatable"] else "store",
         choices=setting.metadata["choices"] or None,
         metavar=None if setting.metadata["choices"] else type(setting.default).__name__.upper(),
         help=f"{text} (default {setting.metadata['shown']}{zero})".replace("%", "%%"),

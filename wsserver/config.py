@@ -38,12 +38,13 @@ def _setting(
     of: Any = None,
     shown: str | None = None,
     secret: bool = False,
+    repeatable: bool = False,
 ) -> Any:
     """A field with the help text of its flag; the flag of what is on by default switches it off.
 
     `zero` says what 0 means, or is None where 0 is not allowed; `of` is the Literal whose words may be chosen; `shown`
     is what people read of a default that depends on the machine; what is `secret` is never shown, and may come from a
-    file.
+    file; `repeatable` flags are joined by commas.
     """
     metadata = {
         "help": text,
@@ -52,6 +53,7 @@ def _setting(
         "choices": get_args(of),
         "shown": shown or str(default) or "none",
         "secret": secret,
+        "repeatable": repeatable,
     }
     return field(default=default, metadata=metadata, repr=not secret)
 
@@ -97,6 +99,7 @@ class Config:
     max_connections_per_user: int = _setting(16, "open connections of one user", zero="no limit")
     handshake_rate: float = _setting(20.0, "handshakes of one address each second", zero="no limit")
     message_rate: float = _setting(20.0, "messages of one session each second", zero="no limit")
+    byte_rate: int = _setting(MiB, "bytes of one session each second; beyond it is read later", zero="no limit")
     max_turns_per_user: int = _setting(4, "sessions of one user that answer at the same time", zero="no limit")
     max_queue: int = _setting(16, "messages that wait while a turn runs", zero="queue nothing")
     busy: Busy = _setting("queue", "what a message does while a turn runs", of=Busy)
@@ -121,6 +124,18 @@ class Config:
 
     compression: bool = _setting(False, "accept permessage-deflate")
     compression_context: bool = _setting(False, "keep the compression context between messages (92 KiB each)")
+
+    origin: str = _setting(
+        "",
+        "origin of pages that may connect, like https://chat.example, or * for all; may be repeated",
+        shown="the server's own host",
+        repeatable=True,
+    )
+    proxy_protocol: bool = _setting(False, "every connection begins with a preamble of the PROXY protocol, v1 or v2")
+    forwarded_allow_ips: str = _setting(
+        "", "addresses or networks of proxies, unix: for UNIX sockets, or *: who may say whose request it is"
+    )
+
     admin_host: str = _setting("127.0.0.1", "address of the admin port")
     admin_port: int = _setting(
         0, "TCP port on which programs look into sessions and speak into them", zero="none", maximum=65535

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wsserver.guard.address import limit_key
+from wsserver.guard.address import limit_key, plain
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,22 @@ def test_a_flood_of_addresses_leaves_little_behind() -> None:
     for number in range(10_000):
         limit_key(f"2001:db8:{number:x}::1")
     assert limit_key.cache_info().currsize <= 4096
+
+
+@pytest.mark.parametrize(
+    "address, text",
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7%eth0", "192.0.2.7"),
+        ("2001:DB8:0::1", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1"),
+    ],
+)
+def test_one_address_has_one_text(address: str, text: str) -> None:
+    assert plain(address) == text
+
+
+def test_what_is_no_address_has_none() -> None:
+    with pytest.raises(ValueError):
+        plain("localhost")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wsserver.guard.host import host_of, is_allowed, is_loopback
+from wsserver.guard.host import authority, host_of, is_allowed, is_loopback
 
 
 @pytest.mark.parametrize(
@@ -24,10 +24,28 @@ from wsserver.guard.host import host_of, is_allowed, is_loopback
         ("a#b", None),
         ("user@a", None),
         ("[::1", None),
+        ("[1.2.3.4]", None),
+        ("[:::]", None),
+        ("::1", None),
+        ("a:65536", None),
+        ("a:", None),
+        ("local\thost", None),
+        ("localhost\n", None),
+        ("a b", None),
+        ("localhost,evil.example", None),
+        ("\u217dhat.example", None),
+        ("[0:0::1]:80", "::1"),
     ],
 )
 def test_the_host_of_a_header(header: str, host: str | None) -> None:
     assert host_of(header) == host
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("A:0", ("a", 0)), ("a", ("a", None)), ("[::1]:65535", ("::1", 65535)), ("a:65536", None)]
+)
+def test_the_port_of_a_header(text: str, found: tuple[str, int | None] | None) -> None:
+    assert authority(text) == found
 
 
 @pytest.mark.parametrize("bound", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])

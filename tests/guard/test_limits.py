@@ -65,8 +65,32 @@ class TestRate:
         rate = Rate(1)
         assert rate.used(0.0, 1000.0) == 1001.0
 
+    def test_a_burst_of_its_own(self) -> None:
+        rate = Rate(1, 30)
+        assert rate.wait(rate.used(0.0, 0.0, 30), 0.0) == 0
+        assert rate.wait(rate.used(0.0, 0.0, 31), 0.0) == pytest.approx(1.0)
+
 
 class TestRates:
+    def test_what_is_spent_counts_whether_it_was_too_fast_or_not(self) -> None:
+        rates = Rates(10)
+        assert rates.spend("a", 40, 0.0) == 0
+        assert rates.spend("a", 10, 0.0) == pytest.approx(1.0)
+        assert rates.spend("a", 10, 0.0) == pytest.approx(2.0)
+        assert rates.spend("b", 40, 0.0) == 0
+        assert rates.spend("a", 1, 2.1) == 0
+
+    def test_without_a_limit_nothing_is_spent(self) -> None:
+        rates = Rates(0)
+        assert rates.spend("a", 2**60, 0.0) == 0
+        assert len(rates) == 0
+
+    def test_a_flood_of_keys_that_spend_leaves_little_behind(self) -> None:
+        rates = Rates(1000)
+        for number in range(10_000):
+            rates.spend(number, 1, number * 0.01)
+        assert len(rates) <= _PURGE_ABOVE
+
     def test_a_burst_and_then_so_many_a_second(self) -> None:
         rates = Rates(20)
         assert [rates.take("a", 5.0) for _ in range(80)] == [0] * 80

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-from urllib.parse import urlsplit
+import re
+from ipaddress import IPv6Address, ip_address
 
 _LOOPBACK_NAMES = frozenset(("localhost",))
+
+#: A name, an IPv4 address or an IPv6 address in brackets, and perhaps a port (RFC 3986, section 3.2).
+_AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._~-]+))(?::([0-9]{1,5}))?", re.IGNORECASE | re.ASCII)
+
+
+def authority(text: str) -> tuple[str, int | None] | None:
+    """Host and port of `host[:port]`: the host in lower case, without brackets; the whole is None where it is none."""
+    match = _AUTHORITY.fullmatch(text)
+    if match is None:
+        return None
+    address, name, digits = match.groups()
+    port = int(digits) if digits else None
+    if port is not None and port > 0xFFFF:
+        return None
+    try:
+        return str(IPv6Address(address)) if address else name.lower(), port
+    except ValueError:
+        return None
 
 
 def host_of(header: str) -> str | None:
     """The host of a Host header, lower case and without its port; None where it is none."""
-    try:
-        parts = urlsplit(f"//{header}")
-        if parts.path or parts.query or parts.fragment or parts.username is not None:
-            return None
-        _ = parts.port  # raises where it is no number
-        return parts.hostname
-    except ValueError:
-        return None
+    found = authority(header)
+    return found[0] if found is not None else None
 
 
 def is_allowed(header: str, bound: str) -> bool:

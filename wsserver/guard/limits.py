@@ -53,7 +53,7 @@ class Counts:
 
 
 class Rate:
-    """So many each second, `BURST` seconds' worth of them at once; 0 for no limit.
+    """So many each second, `burst` seconds' worth of them at once; 0 for no limit.
 
     What a key has used is one number, the time at which it will have used nothing (the theoretical arrival time of the
     generic cell rate algorithm, ITU-T I.371).
@@ -61,14 +61,14 @@ class Rate:
 
     __slots__ = ("burst", "interval")
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, burst: float = BURST) -> None:
         self.interval = 1 / rate if rate else 0.0
         # Of the slowest rates, too, one may come at once.
-        self.burst = max(BURST, self.interval)
+        self.burst = max(burst, self.interval)
 
-    def used(self, until: float, now: float) -> float:
-        """The number behind one more, `until` being the one before it."""
-        return max(until, now) + self.interval
+    def used(self, until: float, now: float, amount: int = 1) -> float:
+        """The number behind so many more, `until` being the one before them."""
+        return max(until, now) + self.interval * amount
 
     def wait(self, until: float, now: float) -> float:
         """The seconds by which `until`, as `used` gave it, is too far ahead; 0 where it is not."""
@@ -81,8 +81,8 @@ class Rates:
 
     __slots__ = ("_purge_at", "_rate", "_until")
 
-    def __init__(self, rate: float) -> None:
-        self._rate = Rate(rate)
+    def __init__(self, rate: float, burst: float = BURST) -> None:
+        self._rate = Rate(rate, burst)
         self._until: dict[Hashable, float] = {}
         self._purge_at = _PURGE_ABOVE
 
@@ -98,10 +98,22 @@ class Rates:
         until = rate.used(self._until.get(key, now), now)
         wait = rate.wait(until, now)
         if not wait:
-            self._until[key] = until
-            if len(self._until) > self._purge_at:
-                self._purge(now)
+            self._remember(key, until, now)
         return wait
+
+    def spend(self, key: Hashable, amount: int, now: float) -> float:
+        """So many more, whether that is too fast or not; returns 0, or the seconds to wait before the next."""
+        rate = self._rate
+        if not rate.interval:
+            return 0.0
+        until = rate.used(self._until.get(key, now), now, amount)
+        self._remember(key, until, now)
+        return rate.wait(until, now)
+
+    def _remember(self, key: Hashable, until: float, now: float) -> None:
+        self._until[key] = until
+        if len(self._until) > self._purge_at:
+            self._purge(now)
 
     def _purge(self, now: float) -> None:
         # Each look costs as much as it finds, and the next one comes when twice as many are there.

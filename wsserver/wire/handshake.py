@@ -43,6 +43,7 @@ class Request:
     """A request line and its headers. `path` is decoded, `query` as it came and without its question mark.
 
     `headers` maps lower-case names to values; several fields of one name are joined by commas (RFC 9110, 5.3).
+    `client` is the address that it came from, as far as trusted proxies say; None on a UNIX socket.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Request:
     query: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     http_version: str
+    client: str | None = None
 
     def elements(self, name: str) -> list[str]:
         """The elements of a list-valued header, empty where it is missing."""
