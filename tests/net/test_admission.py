@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.clock import run_virtually
 from tests.peer import TEXT, Peer, Refused, masked, request
-from wsserver import Config, Server, Turn
+from wsserver import Config, Server, Turn, User
+from wsserver.guard.address import limit_key
 from wsserver.net.admission import Opening
 from wsserver.wire.handshake import RequestReader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from wsserver import Request, SessionView
 
 
 async def answer(turn: Turn) -> AsyncIterator[str]:
@@ -158,3 +163,170 @@ def test_the_servers_end_ends_openings_at_once() -> None:
                 return await peer.gone()
 
     assert run_virtually(main()) == b""
+
+
+#: A browser's request to a server that trusts nobody, and what stands in it.
+EVIL, OWN = "Origin: https://evil.example", "Origin: http://localhost"
+
+
+def named(host: str, *headers: str) -> bytes:
+    return request("/ws/chat", *headers).replace(b"Host: localhost", f"Host: {host}".encode())
+
+
+async def status(raw: bytes, **settings: Any) -> int:
+    """What these bytes are answered."""
+    config = Config(**{"port": 0, **settings})
+    async with Server(answer, config) as server:
+        async with Peer.socket(server.urls[0].replace("0.0.0.0", "127.0.0.1")) as peer:
+            await peer.write(raw)
+            code = int((await peer.reader.readuntil(b"\r\n")).split()[1])
+        await server.sockets.emptied()
+        assert [len(seats) for seats in (server.seats.sockets, server.seats.connections, server.seats.addresses)] == [
+            0
+        ] * 3
+        return code
+
+
+class TestPages:
+    @pytest.mark.parametrize(
+        ("raw", "settings", "code"),
+        [
+            (request("/ws/chat", OWN), {}, 101),
+            (request("/ws/chat", EVIL), {}, 403),
+            (request("/ws/chat", "Origin: null"), {}, 403),
+            (request("/ws/chat", OWN, EVIL), {}, 403),
+            (request("/echo", EVIL), {"echo": True}, 403),
+            (request("/ws/chat", EVIL), {"origin": "https://evil.example"}, 101),
+            (request("/ws/chat", "Origin: null"), {"origin": "*"}, 101),
+        ],
+    )
+    def test_only_those_of_its_own_or_of_the_list(self, raw: bytes, settings: dict[str, Any], code: int) -> None:
+        assert run_virtually(status(raw, **settings)) == code
+
+    def test_a_page_is_told_by_a_close_code(self) -> None:
+        async def main() -> tuple[int, str]:
+            async with Server(answer, Config(port=0)) as server, Peer.socket(server.urls[0]) as peer:
+                await peer.write(request("/ws/chat", EVIL, "Sec-WebSocket-Protocol: wsserver.v1"))
+                await peer.read_head()
+                return await peer.closed()
+
+        assert run_virtually(main()) == (4503, "pages of this Origin are not let in: allow them by --origin")
+
+    def test_nobody_is_asked_about_a_foreign_one(self) -> None:
+        asked = []
+
+        async def authenticate(request: Request) -> None:
+            asked.append(request)
+
+        async def main() -> None:
+            async with Server(answer, Config(port=0), authenticate=authenticate) as server:
+                with pytest.raises(Refused, match="403"):
+                    async with Peer.connect(server.urls[0], EVIL):
+                        pass
+
+        run_virtually(main())
+        assert asked == []
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("host", "settings", "code"),
+        [
+            ("127.0.0.1:1", {}, 101),
+            ("rebound.example", {}, 403),
+            ("rebound.example", {"host": "0.0.0.0"}, 101),
+            ("chat.example", {"origin": "https://chat.example"}, 101),
+            ("chat.example", {"forwarded_allow_ips": "127.0.0.1"}, 101),
+            ("chat.example", {"forwarded_allow_ips": "10.0.0.1"}, 403),
+        ],
+    )
+    def test_a_loopback_bind_wants_one_of_this_machine(self, host: str, settings: dict[str, Any], code: int) -> None:
+        assert run_virtually(status(named(host), **settings)) == code
+
+    def test_each_address_is_judged_for_itself(self) -> None:
+        async def main() -> list[int]:
+            answers = []
+            async with Server(answer, Config(host="::1,0.0.0.0", port=0)) as server:
+                for url in server.urls:
+                    async with Peer.socket(url.replace("0.0.0.0", "127.0.0.1")) as peer:
+                        await peer.write(named("rebound.example"))
+                        answers.append(int((await peer.reader.readuntil(b"\r\n")).split()[1]))
+            return answers
+
+        assert run_virtually(main()) == [403, 101]
+
+    def test_garbage_in_what_a_proxy_says_takes_its_trust_away(self) -> None:
+        raw = named("chat.example", "X-Forwarded-For: unknown")
+        assert run_virtually(status(raw, forwarded_allow_ips="127.0.0.1")) == 403
+
+    def test_by_a_unix_socket_any(self, tmp_path: Path) -> None:
+        assert run_virtually(status(named("chat.example"), uds=str(tmp_path / "chat.sock"))) == 101
+
+    def test_health_is_for_everybody(self) -> None:
+        assert run_virtually(status(b"GET /healthz HTTP/1.1\r\nHost: rebound.example\r\n\r\n")) == 200
+
+
+class TestClients:
+    """Their addresses, as `on_open` and `authenticate` are told, and as they are counted."""
+
+    @pytest.mark.parametrize(
+        ("headers", "allowed", "client", "counted"),
+        [
+            ((), "", "127.0.0.1", ["127.0.0.1"]),
+            (("X-Forwarded-For: 192.0.2.7",), "", "127.0.0.1", ["127.0.0.1"]),
+            (("X-Forwarded-For: 192.0.2.7",), "127.0.0.1", "192.0.2.7", []),
+            (("X-Forwarded-For: 198.51.100.1", "X-Forwarded-For: 192.0.2.7:80"), "127.0.0.0/8", "192.0.2.7", []),
+            (("X-Forwarded-For: [2001:db8::1]:9",), "*", "2001:db8::1", []),
+            (("X-Forwarded-For: nonsense",), "127.0.0.1", "127.0.0.1", []),
+        ],
+    )
+    def test_over_tcp(self, headers: tuple[str, ...], allowed: str, client: str, counted: list[str]) -> None:
+        seen: list[str | None] = []
+
+        async def on_open(session: SessionView, request: Request) -> None:
+            seen.append(request.client)
+
+        async def main() -> None:
+            config = Config(port=0, forwarded_allow_ips=allowed)
+            async with Server(answer, config, on_open=on_open) as server:
+                async with Peer.connect(server.urls[0], *headers):
+                    assert list(server.seats.sockets._held) == counted
+                    assert list(server.seats.addresses._held) == [limit_key(client)]
+                await server.sockets.emptied()
+                assert len(server.seats.addresses) == len(server.seats.sockets) == 0
+
+        run_virtually(main())
+        assert seen == [client]
+
+    @pytest.mark.parametrize(("allowed", "client"), [("", None), ("127.0.0.1", None), ("unix:", "192.0.2.7")])
+    def test_over_a_unix_socket(self, allowed: str, client: str | None, tmp_path: Path) -> None:
+        seen: list[str | None] = []
+
+        async def authenticate(request: Request) -> User:
+            seen.append(request.client)
+            return User("ada")
+
+        async def main() -> None:
+            config = Config(uds=str(tmp_path / "chat.sock"), forwarded_allow_ips=allowed)
+            async with Server(answer, config, authenticate=authenticate) as server:
+                async with Peer.connect(server.urls[0], "X-Forwarded-For: 192.0.2.7"):
+                    assert len(server.seats.addresses) == (client is not None)
+
+        run_virtually(main())
+        assert seen == [client]
+
+    def test_a_proxy_has_as_many_sockets_as_its_clients_need(self) -> None:
+        async def main() -> list[int]:
+            config = Config(port=0, max_connections_per_ip=1, forwarded_allow_ips="127.0.0.1")
+            async with Server(answer, config) as server, AsyncExitStack() as stack:
+                for number in range(9):
+                    await stack.enter_async_context(Peer.connect(server.urls[0], f"X-Forwarded-For: 192.0.2.{number}"))
+                refused = []
+                for address in ("192.0.2.3", "192.0.2.4"):
+                    with pytest.raises(Refused) as caught:
+                        async with Peer.connect(server.urls[0], f"X-Forwarded-For: {address}"):
+                            pass
+                    refused.append(caught.value.status)
+                return refused
+
+        assert run_virtually(main()) == [429, 429]

@@ -320,3 +320,110 @@ def test_the_echo_gives_back_what_it_gets() -> None:
             await server.sockets.emptied()
 
     run_virtually(main())
+
+
+class TestPace:
+    def test_who_opens_a_session_each_time_is_known_by_his_address(self) -> None:
+        """Each session could send 8 at once: four of them do, the fifth is told to wait."""
+
+        async def main() -> None:
+            config = Config(port=0, message_rate=2, handshake_rate=0, max_connections_per_ip=2)
+            async with Server(answer, config) as server:
+                for _ in range(4):
+                    async with Peer.connect(server.urls[0]) as peer:
+                        for _ in range(8):
+                            await peer.send({"event": "ping"})
+                            await peer.event("pong")
+                async with Peer.connect(server.urls[0]) as peer:
+                    await peer.ask("hello", id="m1")
+                    error = (await peer.event("error"))["data"]
+                    assert (error["code"], error["ref"], error["retryable"]) == ("rate_limited", "m1", True)
+                    assert 0 < error["retry_after"] <= 0.125
+                    # Who waits as told is heard, and who is told to stop can be stopped at any time.
+                    await asyncio.sleep(error["retry_after"])
+                    await peer.ask("hello", id="m1")
+                    assert (await peer.turn())[-1]["data"]["status"] == "completed"
+
+        run_virtually(main())
+
+    def test_who_goes_on_is_closed(self) -> None:
+        async def script(peer: Peer) -> None:
+            for _ in range(17):
+                await peer.send({"event": "ping"})
+            codes = [(await peer.event())["event"] for _ in range(16)]
+            assert codes == ["pong"] * 8 + ["error"] * 8
+            assert await peer.closed() == (4008, "messages too fast")
+
+        talk(script, message_rate=2)
+
+    def test_who_sends_garbage_for_ever_is_closed(self) -> None:
+        async def script(peer: Peer) -> None:
+            for _ in range(31):
+                await peer.write(masked(TEXT, b"garbage"))
+            for _ in range(31):
+                assert (await peer.event("error"))["data"]["code"] == "bad_message"
+            assert await peer.closed() == (4008, "too many errors")
+
+        talk(script)
+
+    def test_who_errs_now_and_then_is_not(self) -> None:
+        async def script(peer: Peer) -> None:
+            for _ in range(100):
+                await peer.send({"event": "stop"})
+                assert (await peer.event("error"))["data"]["code"] == "not_active"
+                await asyncio.sleep(1)
+
+        talk(script)
+
+    def test_errors_outlive_the_connection(self) -> None:
+        async def main() -> None:
+            async with Server(answer, Config(port=0)) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    for _ in range(30):
+                        await peer.write(masked(TEXT, b"garbage"))
+                        await peer.event("error")
+                async with Peer.connect(server.urls[0] + peer.resume(0)) as again:
+                    await again.event("replayed")
+                    await again.write(masked(TEXT, b"garbage"))
+                    await again.event("error")
+                    assert (await again.closed())[0] == 4008
+
+        run_virtually(main())
+
+    def test_bytes_too_many_are_read_later(self) -> None:
+        """Nothing is refused: what takes ten seconds at this rate takes ten seconds."""
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            config = Config(port=0, byte_rate=10_000, message_rate=0, ping_interval=2, ping_timeout=1)
+            async with Server(answer, config) as server, Peer.connect(server.urls[0]) as peer:
+                began = loop.time()
+                padding = "x" * 1000
+                for number in range(136):
+                    await peer.send({"event": "ping", "data": {"number": number, "padding": padding}})
+                for number in range(136):
+                    assert (await peer.event("pong"))["data"]["number"] == number
+                assert 9 < loop.time() - began < 12
+                # Meanwhile it was alive, and it is now.
+                await peer.ask("hello")
+                assert (await peer.turn())[-1]["data"]["status"] == "completed"
+
+        run_virtually(main())
+
+    def test_a_connection_that_dies_while_it_is_not_read(self) -> None:
+        async def main() -> None:
+            async with Server(answer, Config(port=0, byte_rate=1000)) as server:
+                async with Peer.connect(server.urls[0]) as peer:
+                    await peer.send({"event": "ping", "data": {"padding": "x" * 6000}})
+                    await peer.event("pong")
+                    peer.reset()
+                await server.sockets.emptied()
+                await asyncio.sleep(10)
+                async with Peer.connect(server.urls[0]) as peer:
+                    await peer.send({"event": "ping", "data": {"padding": "x" * 6000}})
+                    await peer.event("pong")
+                    await server.close()
+                    assert (await peer.closed())[0] == 1012
+                await server.sockets.emptied()
+
+        run_virtually(main())

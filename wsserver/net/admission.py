@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -29,9 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ..chat.session import Session
+    from ..guard.door import Door
+    from ..guard.proxies import Client
     from ..guard.seats import Seat, Seats
     from ..guard.user import User
     from ..wire.handshake import Request, Upgrade
+    from .arrivals import Arrival
     from .dispatch import Conversation, Echo
     from .sessions import Entry, Sessions
 
@@ -59,6 +63,8 @@ class House(Core, http.Site, Protocol):
     @property
     def seats(self) -> Seats: ...
     @property
+    def door(self) -> Door: ...
+    @property
     def sessions(self) -> Sessions: ...
     @property
     def conversation(self) -> Conversation: ...
@@ -73,12 +79,31 @@ class House(Core, http.Site, Protocol):
 
 
 class Opening(asyncio.Protocol):
-    """A socket whose opening handshake is under way. It ends by handing its transport to a `Connection`."""
+    """A socket whose opening handshake is under way. It ends by handing its transport to a `Connection`.
 
-    __slots__ = ("_early", "_ending", "_house", "_reader", "_seat", "_task", "_transport", "_upgrade", "due")
+    `is_local`: only this machine connects to where it came. `arrival` is what it was before the loop had it.
+    """
 
-    def __init__(self, house: House) -> None:
+    __slots__ = (
+        "_address",
+        "_arrival",
+        "_early",
+        "_ending",
+        "_house",
+        "_is_local",
+        "_reader",
+        "_seat",
+        "_task",
+        "_transport",
+        "_upgrade",
+        "due",
+    )
+
+    def __init__(self, house: House, is_local: bool, arrival: Arrival | None = None) -> None:
         self._house = house
+        self._is_local = is_local
+        self._arrival = arrival
+        self._address: str | None = None  # the peer's, or the one that a preamble names
         self._reader = handshake.RequestReader()
         self._transport: asyncio.Transport | None = None
         self._seat: Seat | None = None
@@ -94,8 +119,11 @@ class Opening(asyncio.Protocol):
         # uvloop's transports are no subclass of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         self._house.sockets.add(self)
-        address = address_of(self._transport)
-        self._seat = self._house.seats.sit(limit_key(address) if address is not None else None)
+        if self._arrival is not None:
+            self._seat, self._address = self._arrival.hand_over()
+        else:
+            self._address = address_of(self._transport)
+            self._seat = self._house.seats.sit(self._house.door.proxies.socket_key(self._address))
         # A handshake of TLS may end after the server has.
         if self._seat is None or self._house.sockets.closing:
             self._transport.abort()
@@ -152,7 +180,8 @@ class Opening(asyncio.Protocol):
             self._end_with(http.answer(request, house))
             return
         upgrade = self._upgrade = handshake.parse_upgrade(request)
-        admission = self._admit(request, upgrade, seat, is_echo)
+        client = house.door.proxies.client(self._address, request.elements("x-forwarded-for"))
+        admission = self._admit(replace(request, client=client.address), upgrade, seat, client, is_echo)
         if house.authenticate is None and (house.on_open is None or is_echo):
             run_through(admission)
             return
@@ -162,14 +191,13 @@ class Opening(asyncio.Protocol):
         house.admissions.add(self._task)
         self._task.add_done_callback(house.admissions.discard)
 
-    async def _admit(self, request: Request, upgrade: Upgrade, seat: Seat, is_echo: bool) -> None:
+    async def _admit(self, request: Request, upgrade: Upgrade, seat: Seat, client: Client, is_echo: bool) -> None:
         """From a well-formed request to the connection, or to a refusal that its client can read."""
         house = self._house
         try:
             self._check()
-            assert self._transport is not None
-            address = address_of(self._transport)
-            seat.admit(limit_key(address) if address is not None else None, house.loop.time())
+            seat.admit(limit_key(client.address) if client.address is not None else None, house.loop.time())
+            house.door.check(client, request.headers, is_local=self._is_local)
             user = expires = None
             if house.authenticate is not None:
                 found = await house.authenticate(request)

@@ -77,7 +77,7 @@ class Connection(asyncio.Protocol):
         self._rest: Iterator[Frame | None] | None = None  # received, but not read; then the transport reads nothing
         self._closing: tuple[int, str] | None = None  # code and reason of the Close that is to be sent
         self._close_deadline = inf
-        self._life = now  # the last sign of it
+        self._life = now  # the last sign of it; ahead of the clock while nothing is read
         # The first ping comes at a random point of the interval: connections that came together do not beat together.
         self._next_ping = now + config.ping_interval * random() if config.ping_interval else inf
         # Connections that came together do not leave together.
@@ -93,12 +93,16 @@ class Connection(asyncio.Protocol):
     # -- called by asyncio ---------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        self._life = self._core.loop.time()
+        now = self._core.loop.time()
+        wait = self._handler.received(self, len(data), now)
+        self._life = now + wait
+        if wait:
+            self._core.loop.call_later(wait, self._read_again)
         if self._rest is not None:
             self._read(chain(self._rest, self.protocol.steps(data)))
         elif self._closing is None and (message := self.protocol.receive_message(data)) is not None:
             self._handle(message)
-            if self._is_overfull() or self._closing is not None or self.protocol.state is not State.OPEN:
+            if wait or self._is_overfull() or self._closing is not None or self.protocol.state is not State.OPEN:
                 self._read(iter(()))
         else:
             self._read(self.protocol.steps(data))
@@ -128,7 +132,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.pump.paused = False
-        self._life = self._core.loop.time()
+        self._live()
         self._go_on()
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -146,7 +150,7 @@ class Connection(asyncio.Protocol):
                 break
             if self._waiting > limit and self._is_overfull():
                 break
-        if self._is_overfull():
+        if self._is_overfull() or self._is_held():
             self._rest = steps
         if self._transport is not None and was_paused != (self._rest is not None):
             self._transport.resume_reading() if was_paused else self._transport.pause_reading()
@@ -166,10 +170,19 @@ class Connection(asyncio.Protocol):
     def _go_on(self) -> None:
         """Others had their turn, or the peer has read: writes, and reads what is left of what was received."""
         self.pump.run()
-        if self._rest is not None and self._waiting <= self._core.config.hard_limit // 2:
+        if self._rest is not None and self._waiting <= self._core.config.hard_limit // 2 and not self._is_held():
             self._read(self._rest)
         else:
             self._try_to_close()
+
+    def _read_again(self) -> None:
+        """What came too fast has been waited for."""
+        self._life = self._core.loop.time()
+        self._go_on()
+
+    def _is_held(self) -> bool:
+        """Whether the peer has sent too fast, and is read later."""
+        return self._life > self._core.loop.time()
 
     @property
     def _waiting(self) -> int:
@@ -265,9 +278,14 @@ class Connection(asyncio.Protocol):
         taken, timeout = self.pump.taken, self._core.config.write_timeout
         if taken != self._taken:
             self._taken = taken
-            self._progress = self._life = now
+            self._progress = now
+            self._live()
         elif timeout and now >= self._progress + timeout:
             self.close_now(CloseCode.SLOW_READER, "too slow a reader")
+
+    def _live(self) -> None:
+        """A sign of life."""
+        self._life = max(self._life, self._core.loop.time())
 
     def _life_deadline(self) -> float:
         config = self._core.config

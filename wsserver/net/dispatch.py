@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..chat import envelope, events
 from ..errors import ClientError
 from ..guard.limits import Rate
+from ..guard.pace import Pace
 from ..wire.close import CloseCode
 from ..wire.frames import TEXT, Frame
 from .sockets import GOING_AWAY
@@ -29,6 +30,9 @@ class Echo:
     def handle(self, connection: Connection, frame: Frame) -> None:
         connection.protocol.send(frame.opcode, frame.payload)
 
+    def received(self, connection: Connection, size: int, now: float) -> float:
+        return 0.0
+
     def lost(self, connection: Connection) -> None:
         """Nothing was kept."""
 
@@ -45,6 +49,7 @@ class Conversation:
         self._renewals = renewals
         self._loop = loop
         self._rate = Rate(config.message_rate)
+        self._pace = Pace(config)
         self._table: dict[type, Callable[[Session, Any], None]] = {
             events.Message: self._message,
             events.Stop: self._stop,
@@ -60,10 +65,12 @@ class Conversation:
         if frame.opcode != TEXT:
             connection.close_now(CloseCode.UNSUPPORTED_DATA, "only text is understood here")
             return
-        wait = self._pace(session)
+        now = self._loop.time()
+        wait = self._wait(session, now)
         if wait > self._rate.burst:
             connection.close_now(CloseCode.TOO_FAST, "messages too fast")
             return
+        wait = wait or self._pace.message(connection.seat.owner, now)
         try:
             event = envelope.decode_event(frame.payload)
             # Who is too fast can still be made to stop.
@@ -77,17 +84,22 @@ class Conversation:
                 self._table[type(event)](session, event)
         except ClientError as exc:
             session.tell("error", exc.data())
+            if not wait and self._pace.mistake(session.id, now):
+                connection.close_now(CloseCode.TOO_FAST, "too many errors")
+
+    def received(self, connection: Connection, size: int, now: float) -> float:
+        assert connection.session is not None, "a connection of the conversation has a session"
+        return self._pace.received(connection.session.id, connection.seat.owner, size, now)
 
     def lost(self, connection: Connection) -> None:
         self._renewals.cancel(connection)
         self._sessions.detach(connection)
 
-    def _pace(self, session: Session) -> float:
+    def _wait(self, session: Session, now: float) -> float:
         """The seconds by which the session is too fast. What is refused counts too: who goes on gets nowhere."""
         rate = self._rate
         if not rate.interval:
             return 0.0
-        now = self._loop.time()
         session.paced_until = rate.used(session.paced_until, now)
         return rate.wait(session.paced_until, now)
 

@@ -9,16 +9,20 @@ import socket
 import stat
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConfigError
+from ..guard.host import is_loopback
+from .arrivals import Arrivals
 from .tls import server_options
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ..config import Config
+    from .arrivals import Arrival, House
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +49,15 @@ _ADVICE = {
 }
 
 
+class MakeOpening(Protocol):
+    """Makes the protocol of a connection.
+
+    `is_local`: only this machine connects to where it came. `arrival` is what it was before the loop had it.
+    """
+
+    def __call__(self, is_local: bool, arrival: Arrival | None = None) -> asyncio.Protocol: ...
+
+
 class Listeners:
     """The listening sockets of one server: those that were `given`, else those that `config` asks for.
 
@@ -58,30 +71,42 @@ class Listeners:
         self.urls: list[str] = []
         self._config = config
         self._given = given
-        self._servers: list[asyncio.AbstractServer] = []
+        self._servers: list[asyncio.AbstractServer | Arrivals] = []
+        self._closed: list[Arrivals] = []  # or about to be
         self._file: tuple[str, os.stat_result] | None = None  # of the UNIX socket that is ours
 
-    async def open(self, loop: asyncio.AbstractEventLoop, accept: Callable[[], asyncio.Protocol]) -> None:
-        """Serves every connection with what `accept` makes. Raises `ConfigError`, and then listens nowhere."""
+    async def open(self, house: House, opening: MakeOpening) -> None:
+        """Serves every connection with what `opening` makes. Raises `ConfigError`, and then listens nowhere."""
         tls = server_options(self._config)
         scheme = "wss" if tls else "ws"
-        sockets = list(self._given) or await self._bind(loop)
+        sockets = list(self._given) or await self._bind(house.loop)
         try:
             for listener in sockets:
-                if listener.family == _UNIX:
-                    serving = loop.create_unix_server(accept, sock=listener, backlog=_BACKLOG, **tls, **_UNIX_OPTIONS)
-                else:
-                    _tune(listener)
-                    serving = loop.create_server(accept, sock=listener, backlog=_BACKLOG, **tls)
-                self._servers.append(await serving)
+                self._servers.append(await self._serve(listener, house, opening, tls))
                 self.urls.append(_url(listener, scheme, self._config.path))
         except BaseException as exc:
             self.close()
+            await self.wait_closed()
             for listener in sockets:
                 listener.close()
             if isinstance(exc, OSError):
                 raise ConfigError(f"cannot listen on the socket that was handed in: {exc.strerror}") from exc
             raise
+
+    async def _serve(
+        self, listener: socket.socket, house: House, opening: MakeOpening, tls: dict[str, Any]
+    ) -> asyncio.AbstractServer | Arrivals:
+        if listener.family != _UNIX:
+            _tune(listener)
+        # What comes by a proxy comes from elsewhere, and no page sends a preamble.
+        by_proxy = self._config.proxy_protocol
+        accept = partial(opening, not by_proxy and listener.family != _UNIX and is_loopback(listener.getsockname()[0]))
+        if tls or by_proxy:
+            listener.listen(_BACKLOG)
+            return Arrivals(house, listener, accept, tls)
+        if listener.family == _UNIX:
+            return await house.loop.create_unix_server(accept, sock=listener, backlog=_BACKLOG, **_UNIX_OPTIONS)
+        return await house.loop.create_server(accept, sock=listener, backlog=_BACKLOG)
 
     def close(self) -> None:
         """Listens no more. What was accepted stays open."""
@@ -94,7 +119,13 @@ class Listeners:
                     os.unlink(path)
         for server in self._servers:
             server.close()
+        self._closed += [server for server in self._servers if isinstance(server, Arrivals)]
         self._servers.clear()
+
+    async def wait_closed(self) -> None:
+        """Returns once nobody can be accepted any more; `close` was called."""
+        for arrivals in self._closed:
+            await arrivals.wait_closed()
 
     async def _bind(self, loop: asyncio.AbstractEventLoop) -> list[socket.socket]:
         config = self._config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from ..chat.events import Custom, Stop
 from ..config import Config
 from ..errors import ConfigError, SessionNotFound
+from ..guard.door import Door
 from ..guard.host import is_loopback
 from ..guard.seats import Seats
 from ..wire.close import CloseCode
@@ -86,6 +88,7 @@ class Server:
         self.sockets = Sockets()
         self.expiries: dict[Connection, Expiry] = {}
         self.seats = Seats(self.config)
+        self.door = Door(self.config)
         self.echo = Echo()
         self.pages = pages.load(self.config.path) if self.config.page else {}
         self.admissions: set[asyncio.Task[None]] = set()  # ask the application whether to let somebody in
@@ -112,7 +115,7 @@ class Server:
         self.sessions = Sessions(self.config, self.loop, self.sweeper, self.turns, self._on_close)
         self.renewals = Renewals(self.authenticate, self.config, self.loop)
         self.conversation = Conversation(self.sessions, self.turns, self.renewals, self.config, self.loop)
-        await self._listeners.open(self.loop, lambda: Opening(self))
+        await self._listeners.open(self, partial(Opening, self))
         self._warn_of_open_doors()
         self.sweeper.start()
         if self.config.admin_port:
@@ -197,6 +200,7 @@ class Server:
             self._admin_listener.close()
         # What does not close in time is aborted by the sweeper.
         await self.sockets.emptied()
+        await self._listeners.wait_closed()
         self.sweeper.stop()
         if self._authentication is not None:
             await self._authentication.close()

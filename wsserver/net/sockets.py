@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..guard.address import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +29,9 @@ class Handler(Protocol):
 
     def handle(self, connection: Connection, frame: Frame) -> None:
         """A message has come."""
+
+    def received(self, connection: Connection, size: int, now: float) -> float:
+        """So many bytes have come: the seconds for which no more should be read."""
 
     def lost(self, connection: Connection) -> None:
         """The connection is gone; called exactly once."""
@@ -105,8 +110,12 @@ def end_sending(transport: asyncio.Transport) -> None:
 
 def address_of(transport: asyncio.Transport) -> str | None:
     """The IP address of the peer, None where it has none: on a UNIX socket."""
-    peer = transport.get_extra_info("peername")
-    return str(peer[0]) if isinstance(peer, tuple) else None
+    return plain_address(transport.get_extra_info("peername"))
+
+
+def plain_address(peer: Any) -> str | None:
+    """The IP address in the address of a socket, None where it has none."""
+    return plain(peer[0]) if isinstance(peer, tuple) else None
 
 
 def peer_of(transport: asyncio.Transport) -> str:

@@ -1,0 +1,161 @@
+"""Connections that are no transport at once: a preamble comes first, or the handshake of TLS.
+
+A loop that accepts with TLS shows a socket only once its handshake is over, and reads what may be a preamble by itself.
+So these sockets are accepted here, counted and given a deadline, and handed to the loop when their client speaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..guard import preamble
+from .sockets import Core, plain_address
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping
+
+    from ..guard.door import Door
+    from ..guard.seats import Seat, Seats
+
+logger = logging.getLogger(__name__)
+
+#: How long nobody is accepted where the process has no descriptor left, in seconds.
+_RETRY_AFTER = 1.0
+
+
+class House(Core, Protocol):
+    """What accepting needs of the server."""
+
+    @property
+    def seats(self) -> Seats: ...
+    @property
+    def door(self) -> Door: ...
+
+
+class Arrivals:
+    """Accepts what comes to `listener`, and gives it to the protocol that `opening` makes.
+
+    `tls` are the options that the loop takes for it, none for plain connections.
+    """
+
+    def __init__(
+        self,
+        house: House,
+        listener: socket.socket,
+        opening: Callable[[Arrival], asyncio.Protocol],
+        tls: Mapping[str, Any],
+    ) -> None:
+        self.house = house
+        self.opening = opening
+        self.tls = tls
+        listener.setblocking(False)
+        self._task = house.loop.create_task(self._accept(listener))
+        # Not a `with`: a task that is cancelled before its first step never comes to one.
+        self._task.add_done_callback(lambda _: listener.close())
+
+    def close(self) -> None:
+        """Accepts nobody any more, and closes the listening socket; `wait_closed` waits for that."""
+        # What was accepted in this very turn of the loop is lost with it, and so is closed.
+        self._task.cancel()
+
+    async def wait_closed(self) -> None:
+        if not self._task.done():
+            await asyncio.wait([self._task])
+
+    async def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                sock, address = await self.house.loop.sock_accept(listener)
+            except ConnectionAbortedError:
+                continue
+            except OSError as exc:
+                logger.error("nobody can be accepted, trying again in %d s: %s", _RETRY_AFTER, exc)
+                await asyncio.sleep(_RETRY_AFTER)
+                continue
+            Arrival(self, sock, plain_address(address))
+            # A flood must not keep the loop from those who are there.
+            await asyncio.sleep(0)
+
+
+class Arrival:
+    """One accepted socket, until its protocol takes over by `hand_over`."""
+
+    __slots__ = ("_address", "_arrivals", "_seat", "_socket", "_task", "due")
+
+    def __init__(self, arrivals: Arrivals, sock: socket.socket, peer: str | None) -> None:
+        house = arrivals.house
+        self.due = inf
+        self._arrivals = arrivals
+        self._socket: socket.socket | None = sock
+        self._address = peer
+        self._seat: Seat | None = None
+        if not self._may_come(peer):
+            sock.close()
+            return
+        self._task = house.loop.create_task(self._come_in(sock))
+        self._task.add_done_callback(self._done)
+        house.sockets.add(self)
+        if house.config.open_timeout:
+            house.sweeper.schedule(self, house.loop.time() + house.config.open_timeout)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Nothing was promised to this peer yet."""
+        self._task.cancel()
+
+    def visit(self, now: float) -> float:
+        self._task.cancel()
+        return inf
+
+    def hand_over(self) -> tuple[Seat, str | None]:
+        """The seat of the socket, which is the caller's from now on, and the address of the client."""
+        seat, self._seat, self._socket = self._seat, None, None
+        assert seat is not None, "it is handed over once"
+        return seat, self._address
+
+    def _may_come(self, peer: str | None) -> bool:
+        house = self._arrivals.house
+        if not house.config.proxy_protocol:
+            return self._sit(peer)
+        # Only proxies come here; whom they bring is counted once they have said so.
+        return house.door.proxies.none or house.door.proxies.trusts(peer)
+
+    def _sit(self, address: str | None) -> bool:
+        house = self._arrivals.house
+        self._address = address
+        self._seat = house.seats.sit(house.door.proxies.socket_key(address))
+        return self._seat is not None
+
+    async def _come_in(self, sock: socket.socket) -> None:
+        arrivals = self._arrivals
+        loop = arrivals.house.loop
+        try:
+            if not arrivals.house.config.proxy_protocol or self._sit(await self._client(sock)):
+                await loop.connect_accepted_socket(lambda: arrivals.opening(self), sock, **arrivals.tls)
+        except (OSError, preamble.PreambleError) as exc:
+            logger.debug("a connection from %s came to nothing: %s", self._address or "a local peer", exc)
+
+    async def _client(self, sock: socket.socket) -> str | None:
+        """The address that the preamble names, else that of the peer."""
+        data = b""
+        while size := preamble.missing(data):
+            received = await self._arrivals.house.loop.sock_recv(sock, size)
+            if not received:
+                raise preamble.PreambleError("the connection has ended in its preamble")
+            data += received
+        return preamble.source(data) or self._address
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        house = self._arrivals.house
+        house.sweeper.cancel(self)
+        house.sockets.remove(self)
+        if self._socket is not None:
+            # No protocol has taken over. Where the loop has the socket it closes it too, which does no harm.
+            self._socket.close()
+        if self._seat is not None:
+            self._seat.leave()
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            logger.error("a connection could not be taken in", exc_info=exc)
