@@ -206,6 +206,7 @@ class TestPreamble:
                     await peer.write(V2)
                     await converse(peer)
                 else:
+                    peer.writer.write(V2 + request())
                     assert await peer.gone() == b""
                     assert len(server.sockets) == 0
 
@@ -235,6 +236,32 @@ class TestPreamble:
 
 
 class TestHandshakesOfTLS:
+    def test_a_flood_leaves_the_loop_to_others(self, run: Run) -> None:
+        """However many wait to be accepted, few are in each turn of the loop."""
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            async with Server(answer, Config(port=0, ssl_certfile=CERTIFICATE)) as server:
+                with ExitStack() as stack:
+                    parts = urlsplit(server.urls[0])
+                    for _ in range(50):
+                        stack.enter_context(socket.create_connection((parts.hostname, parts.port)))
+                    counts, all_there = [0], loop.create_future()
+
+                    def look() -> None:
+                        counts.append(len(server.sockets))
+                        if counts[-1] < 50:
+                            loop.call_soon(look)
+                        else:
+                            all_there.set_result(None)
+
+                    look()
+                    await all_there
+                    assert max(after - before for before, after in zip(counts, counts[1:], strict=False)) <= 2
+                await server.sockets.emptied()
+
+        run(main())
+
     def test_two_thousand_of_one_address_are_bounded(self, run: Run) -> None:
         """And others are served meanwhile."""
 

@@ -356,6 +356,17 @@ class TestPace:
 
         talk(script, message_rate=2)
 
+    def test_to_be_too_fast_is_no_error_of_that_kind(self) -> None:
+        async def script(peer: Peer) -> None:
+            for _ in range(150):
+                await peer.send({"event": "ping"})
+            assert [(await peer.event())["event"] for _ in range(150)] == ["pong"] * 80 + ["error"] * 70
+            await asyncio.sleep(10)
+            await peer.ask("hello")
+            assert (await peer.turn())[-1]["data"]["status"] == "completed"
+
+        talk(script)
+
     def test_who_sends_garbage_for_ever_is_closed(self) -> None:
         async def script(peer: Peer) -> None:
             for _ in range(31):
@@ -407,6 +418,23 @@ class TestPace:
                 # Meanwhile it was alive, and it is now.
                 await peer.ask("hello")
                 assert (await peer.turn())[-1]["data"]["status"] == "completed"
+
+        run_virtually(main())
+
+    def test_nothing_is_read_before_that(self) -> None:
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            async with Server(answer, Config(port=0, byte_rate=1000)) as server, Peer.connect(server.urls[0]) as peer:
+                began = loop.time()
+                await peer.send({"event": "ping", "data": {"padding": "x" * 6000}})
+                await peer.event("pong")
+                assert loop.time() - began < 1
+                await peer.send({"event": "ping"})
+                [connection] = server.sockets
+                # That the peer reads is no reason to read from it.
+                connection.resume_writing()  # type: ignore[attr-defined]
+                await peer.event("pong")
+                assert 2 < loop.time() - began < 3
 
         run_virtually(main())
 
