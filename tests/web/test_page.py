@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
     from wsserver.chat.view import SessionView
-    from wsserver.net.admission import OnOpen
+    from wsserver.net.house import OnOpen
     from wsserver.wire.handshake import Request
 
 CHROMIUM = "/usr/bin/chromium"

@@ -11,7 +11,7 @@ import logging
 import time
 from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from ..chat import claim
 from ..chat.view import SessionView
@@ -24,23 +24,17 @@ from ..wire.close import CloseCode
 from . import http
 from .connection import Connection
 from .inline import run_through
-from .sockets import GOING_AWAY, LONGEST_CLOSE, Core, address_of, end_sending, peer_of
+from .sockets import GOING_AWAY, LONGEST_CLOSE, address_of, end_sending, peer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
     from ..chat.session import Session
-    from ..guard.door import Door
     from ..guard.proxies import Client
-    from ..guard.seats import Seat, Seats
-    from ..guard.user import User
+    from ..guard.seats import Seat
     from ..wire.handshake import Request, Upgrade
     from .arrivals import Arrival
-    from .dispatch import Conversation, Echo
-    from .sessions import Entry, Sessions
-
-    Authenticate = Callable[[Request], Awaitable[User | None]]
-    OnOpen = Callable[[SessionView, Request], Awaitable[None]]
+    from .house import House, OnOpen
+    from .sessions import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -55,27 +49,6 @@ _CLOSE_CODES = {
     500: CloseCode.INTERNAL_ERROR,
     503: CloseCode.TRY_AGAIN_LATER,
 }
-
-
-class House(Core, http.Site, Protocol):
-    """What admission needs of the server."""
-
-    @property
-    def seats(self) -> Seats: ...
-    @property
-    def door(self) -> Door: ...
-    @property
-    def sessions(self) -> Sessions: ...
-    @property
-    def conversation(self) -> Conversation: ...
-    @property
-    def echo(self) -> Echo: ...
-    @property
-    def admissions(self) -> set[asyncio.Task[None]]: ...
-    @property
-    def authenticate(self) -> Authenticate | None: ...
-    @property
-    def on_open(self) -> OnOpen | None: ...
 
 
 class Opening(asyncio.Protocol):

@@ -9,31 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..guard import preamble
-from .sockets import Core, plain_address
+from .sockets import plain_address
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping
 
-    from ..guard.door import Door
-    from ..guard.seats import Seat, Seats
+    from ..guard.seats import Seat
+    from .house import House
 
 logger = logging.getLogger(__name__)
 
 #: How long nobody is accepted where the process has no descriptor left, in seconds.
 _RETRY_AFTER = 1.0
-
-
-class House(Core, Protocol):
-    """What accepting needs of the server."""
-
-    @property
-    def seats(self) -> Seats: ...
-    @property
-    def door(self) -> Door: ...
 
 
 class Arrivals:

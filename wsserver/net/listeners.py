@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..config import Config
-    from .arrivals import Arrival, House
+    from .arrivals import Arrival
+    from .house import House
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from .server import Server
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .admission import Authenticate, OnOpen
+    from .house import Authenticate, OnOpen
     from .run import Generate
     from .sessions import OnClose
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..chat.events import Auth
     from ..config import Config
     from ..guard.user import User
-    from .admission import Authenticate
+    from .house import Authenticate
     from .connection import Connection
 
 logger = logging.getLogger(__name__)

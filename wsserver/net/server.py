@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from ..chat.session import Session
     from ..guard.expiry import Expiry
-    from .admission import Authenticate, OnOpen
     from .connection import Connection
+    from .house import Authenticate, OnOpen
     from .run import Generate
     from .sessions import OnClose
 
