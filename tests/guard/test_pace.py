@@ -22,8 +22,8 @@ def pace(**settings: Any) -> Pace:
 class TestMessages:
     @pytest.mark.parametrize("owner", [ADA, HERE])
     def test_of_one_owner(self, owner: Owner) -> None:
-        """Whatever its sessions: four of them may be as fast as one may."""
-        limits = pace(message_rate=1)
+        """As many as all its connections may send together, whatever its sessions."""
+        limits = pace(message_rate=1, max_connections_per_ip=4, max_connections_per_user=4)
         at_once = int(4 * BURST)
         assert [limits.message(owner, 0.0) for _ in range(at_once)] == [0] * at_once
         assert limits.message(owner, 0.0) == pytest.approx(0.25)
@@ -31,7 +31,7 @@ class TestMessages:
 
     def test_what_is_refused_uses_nothing(self) -> None:
         """So nobody can keep those who share an address with him from speaking for long."""
-        limits = pace(message_rate=1)
+        limits = pace(message_rate=1, max_connections_per_ip=4)
         for _ in range(1000):
             limits.message(HERE, 0.0)
         assert limits.message(HERE, 0.25) == 0
@@ -78,6 +78,7 @@ class TestBytes:
     def test_of_one_owner(self, owner: Owner) -> None:
         """A new session each time gains nothing."""
         limits = pace()
+        assert pace(max_connections_per_ip=1).received("s", HERE, 5 * MiB, 0.0) == pytest.approx(1.0)
         assert [limits.received(f"s{number}", owner, 4 * MiB, 0.0) for number in range(4)] == [0] * 4
         assert limits.received("another", owner, 4 * MiB, 0.0) == pytest.approx(1.0)
         assert limits.received("of bob's", BOB, 4 * MiB, 0.0) == 0

@@ -324,10 +324,10 @@ def test_the_echo_gives_back_what_it_gets() -> None:
 
 class TestPace:
     def test_who_opens_a_session_each_time_is_known_by_his_address(self) -> None:
-        """Each session could send 8 at once: four of them do, the fifth is told to wait."""
+        """Four connections of one address could send 8 at once each: what they sent a fifth session cannot."""
 
         async def main() -> None:
-            config = Config(port=0, message_rate=2, handshake_rate=0, max_connections_per_ip=2)
+            config = Config(port=0, message_rate=2, handshake_rate=0, max_connections_per_ip=4)
             async with Server(answer, config) as server:
                 for _ in range(4):
                     async with Peer.connect(server.urls[0]) as peer:

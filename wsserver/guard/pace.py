@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..config import Config
     from .seats import Owner
 
-#: One owner may be as fast as so many sessions.
+#: Of bytes one owner may send as many as so many sessions. What is more is only read later.
 _SESSIONS_PER_OWNER = 4
 
 #: What a session may get wrong: so many each second, and so many at once.
@@ -24,15 +24,16 @@ _ERROR_RATE, _ERRORS_AT_ONCE = 1.0, 30.0
 class Pace:
     """The rates of a server, by the limits of `config`.
 
-    Where connections of an address, or of a user, are not limited, it stands for any number of people: then it has no
-    rates of its own.
+    Of messages an owner may send as many as all connections that it may have together. Where they are not limited, it
+    stands for any number of people: then it has no rates of its own.
     """
 
     def __init__(self, config: Config) -> None:
         limits = {"address": config.max_connections_per_ip, "user": config.max_connections_per_user}
-        factors = {kind: _SESSIONS_PER_OWNER if limit else 0 for kind, limit in limits.items()}
-        self._messages = {kind: Rates(factor * config.message_rate) for kind, factor in factors.items()}
-        self._owner_bytes = {kind: Rates(factor * config.byte_rate) for kind, factor in factors.items()}
+        self._messages = {kind: Rates(limit * config.message_rate) for kind, limit in limits.items()}
+        self._owner_bytes = {
+            kind: Rates(min(limit, _SESSIONS_PER_OWNER) * config.byte_rate) for kind, limit in limits.items()
+        }
         self._bytes = Rates(config.byte_rate)
         self._errors = Rates(_ERROR_RATE, _ERRORS_AT_ONCE / _ERROR_RATE)
 

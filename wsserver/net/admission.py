@@ -27,7 +27,6 @@ from .inline import run_through
 from .sockets import GOING_AWAY, LONGEST_CLOSE, address_of, end_sending, peer_of
 
 if TYPE_CHECKING:
-
     from ..chat.session import Session
     from ..guard.proxies import Client
     from ..guard.seats import Seat

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ..chat.events import Auth
     from ..config import Config
     from ..guard.user import User
-    from .house import Authenticate
     from .connection import Connection
+    from .house import Authenticate
 
 logger = logging.getLogger(__name__)
 
