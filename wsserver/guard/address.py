@@ -9,6 +9,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 _NETWORK_BITS = 64
 
 
+# To read an address costs more than all else that is done with it, and most come again.
+@lru_cache(2**12)
 def plain(address: str) -> str:
     """The one text of an address, whatever form it came in: without a zone, and as IPv4 where it is that.
 

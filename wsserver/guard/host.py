@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 _LOOPBACK_NAMES = frozenset(("localhost",))
+
+#: So many names are remembered: a server is called by few.
+_REMEMBERED = 64
 
 #: A name, an IPv4 address or an IPv6 address in brackets, and perhaps a port (RFC 3986, section 3.2).
 _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._~-]+))(?::([0-9]{1,5}))?", re.IGNORECASE | re.ASCII)
@@ -50,6 +54,7 @@ def is_allowed(header: str, bound: str) -> bool:
     return address.is_loopback if is_loopback(bound) else True
 
 
+@lru_cache(_REMEMBERED)
 def is_loopback(bound: str) -> bool:
     """Whether nobody but this machine reaches what is bound to this address or name."""
     if bound.lower() in _LOOPBACK_NAMES:
