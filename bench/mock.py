@@ -77,7 +77,7 @@ def request(path: str = "/ws/chat") -> bytes:
 
 def open_connection(server: Server, path: str = "/ws/chat") -> tuple[Connection, MockTransport]:
     """A connection of this server after its opening handshake."""
-    opening = Opening(server)
+    opening = Opening(server, is_local=True)
     transport = MockTransport(opening)
     opening.connection_made(transport)
     opening.data_received(request(path))

@@ -19,6 +19,7 @@ from ..wire.close import CloseCode
 from ..wire.frames import PING
 from ..wire.protocol import State
 from .flow import Pump
+from .renewal import remind
 from .sockets import LONGEST_CLOSE, end_sending
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.pump.paused = False
-        self._live()
+        self._life = max(self._life, self._core.loop.time())
         self._go_on()
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -206,13 +207,6 @@ class Connection(asyncio.Protocol):
             self._core.expiries[self] = Expiry(now, now + seconds)
         self._reschedule()
 
-    def _watch_expiry(self, expiry: Expiry, now: float) -> None:
-        left = expiry.left(now)
-        if left == 0:
-            self.close_now(CloseCode.EXPIRED, "the token has expired: come back with a fresh one")
-        elif left is not None and self.session is not None:
-            self.session.tell("auth_expiring", {"expires_in": round(left, 3)})
-
     # -- closing -------------------------------------------------------------------------------------------------
 
     def close(self, code: int, reason: str = "") -> None:
@@ -271,7 +265,7 @@ class Connection(asyncio.Protocol):
             if now >= self._retirement:
                 self.close_now(CloseCode.TOO_OLD, "this connection is too old: come back with a new one")
             elif (expiry := self._core.expiries.get(self)) is not None:
-                self._watch_expiry(expiry, now)
+                remind(self, expiry, now)
         return self._next_visit()
 
     def _watch_progress(self, now: float) -> None:
@@ -279,13 +273,9 @@ class Connection(asyncio.Protocol):
         if taken != self._taken:
             self._taken = taken
             self._progress = now
-            self._live()
+            self._life = max(self._life, now)
         elif timeout and now >= self._progress + timeout:
             self.close_now(CloseCode.SLOW_READER, "too slow a reader")
-
-    def _live(self) -> None:
-        """A sign of life."""
-        self._life = max(self._life, self._core.loop.time())
 
     def _life_deadline(self) -> float:
         config = self._core.config

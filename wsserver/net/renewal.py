@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from ..errors import ClientError, HandshakeError
 from ..guard.credentials import is_token
+from ..wire.close import CloseCode
 from ..wire.handshake import Request
 from ..wire.protocol import State
 
 if TYPE_CHECKING:
     from ..chat.events import Auth
     from ..config import Config
+    from ..guard.expiry import Expiry
     from ..guard.user import User
     from .connection import Connection
     from .house import Authenticate
@@ -91,3 +93,12 @@ class Renewals:
             ref=event.id,
             retry_after=_RETRY_AFTER,
         )
+
+
+def remind(connection: Connection, expiry: Expiry, now: float) -> None:
+    """Tells a client that its token is about to expire, and closes the connection once it has."""
+    left = expiry.left(now)
+    if left == 0:
+        connection.close_now(CloseCode.EXPIRED, "the token has expired: come back with a fresh one")
+    elif left is not None and connection.session is not None:
+        connection.session.tell("auth_expiring", {"expires_in": round(left, 3)})
