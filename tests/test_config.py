@@ -157,6 +157,16 @@ def test_path_begins_with_a_slash(path: str) -> None:
     assert Config(path="/").path == "/"
 
 
+@pytest.mark.parametrize("path", ["/a b", "/ws?x", "/ws#x", "/%41", "/\u00fcn\u00ef", "/ws\n"])
+def test_path_is_what_a_client_sends(path: str) -> None:
+    assert refusal(path=path) == f"--path takes letters, digits and /-._~ as they are, not {path!r}"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_path_leaves_the_health_checks_alone(path: str) -> None:
+    assert refusal(path=path) == f"--path {path} is taken by the health checks: choose another path"
+
+
 def test_the_hard_limit_is_not_below_the_soft_one() -> None:
     assert Config(soft_limit=10, hard_limit=10).hard_limit == 10
     assert refusal(soft_limit=11, hard_limit=10) == "--hard-limit (10) must not be below --soft-limit (11)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, fields
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -21,6 +22,11 @@ NO_LIMIT = 2**63 - 1
 
 #: Where the raw echo answers.
 ECHO_PATH = "/echo"
+
+#: Where health is told: the process lives, and wants clients.
+HEALTH, READINESS = HEALTH_PATHS = ("/healthz", "/readyz")
+
+_PLAIN_PATH = re.compile("/[A-Za-z0-9/._~-]*")
 
 Loop = Literal["uvloop", "asyncio"]
 Framing = Literal["lanes", "wsproto"]
@@ -172,6 +178,10 @@ class Config:
             )
         if not self.path.startswith("/"):
             raise ConfigError(f"{flag('path')} must begin with a slash, like /ws/chat, not {self.path!r}")
+        if not _PLAIN_PATH.fullmatch(self.path):
+            raise ConfigError(f"{flag('path')} takes letters, digits and /-._~ as they are, not {self.path!r}")
+        if self.path in HEALTH_PATHS:
+            raise ConfigError(f"{flag('path')} {self.path} is taken by the health checks: choose another path")
         if self.echo and self.path == ECHO_PATH:
             raise ConfigError(f"{flag('path')} {ECHO_PATH} is taken by {flag('echo')}: choose another path")
         for name in ("ssl_keyfile", "ssl_ca_certs"):

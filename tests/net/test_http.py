@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from wsserver.net.http import HEALTH, READINESS, answer
+from wsserver.config import HEALTH, READINESS
+from wsserver.net.http import answer
 from wsserver.wire.handshake import Request
 
 if TYPE_CHECKING:

@@ -125,7 +125,8 @@ class TestAddresses:
                 os.seteuid(65534)
             if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 1:
                 pytest.skip("no port is privileged here")
-            assert refusal(Config(port=1)) == (
+            # Nobody may not read the files of the page either.
+            assert refusal(Config(port=1, page=False)) == (
                 "cannot listen on 127.0.0.1 port 1: Permission denied; choose a --port of 1024 or more"
             )
 

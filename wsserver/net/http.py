@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from ..config import HEALTH, READINESS
 from ..wire import handshake
 
 if TYPE_CHECKING:
@@ -11,12 +12,6 @@ if TYPE_CHECKING:
 
     from ..wire.handshake import Request
     from .pages import Page
-
-#: The process lives.
-HEALTH = "/healthz"
-
-#: The process wants clients: not while it is going away.
-READINESS = "/readyz"
 
 
 class Site(Protocol):
