@@ -67,8 +67,8 @@ class TestRate:
 
     def test_a_burst_of_its_own(self) -> None:
         rate = Rate(1, 30)
-        assert rate.wait(rate.used(0.0, 0.0, 30), 0.0) == 0
-        assert rate.wait(rate.used(0.0, 0.0, 31), 0.0) == pytest.approx(1.0)
+        assert rate.wait(30.0, 0.0) == 0
+        assert rate.wait(31.0, 0.0) == pytest.approx(1.0)
 
 
 class TestRates:

@@ -6,7 +6,6 @@ knows its connection only as a `Reader`, and callbacks that wait for that reader
 
 from __future__ import annotations
 
-from collections import deque
 from hashlib import sha256
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Protocol
@@ -89,7 +88,7 @@ class Session:
         self.read = 0
         self.gate: Gate | None = None
         self.turn: Turn | None = None
-        self.waiting: deque[Turn] = _NONE_WAITING
+        self.waiting: tuple[Turn, ...] = ()
         self.ended = False
         self.paced_until = 0.0
         self._token_digest = b""
@@ -197,7 +196,7 @@ class Session:
         """The active turn and all that wait."""
         if self.active:
             yield self.active
-        yield from tuple(self.waiting)
+        yield from self.waiting
 
     def turn_of(self, message: Message) -> int | None:
         """The turn that it was given when it was taken before, as its id says; None where it is new."""
@@ -223,9 +222,7 @@ class Session:
         self._last_turn += 1
         said = envelope.encode_kept(message.content)
         turn = Turn(self, self._last_turn, said, message.id, self._config.max_history)
-        if self.waiting is _NONE_WAITING:
-            self.waiting = deque()
-        self.waiting.append(turn)
+        self.waiting = (*self.waiting, turn)
         if message.id is not None:
             self.memory.remember(message.id, turn.id)
             self.tell("ack", {"ref": message.id, "turn": turn.id, "queued": before, "duplicate": False})
@@ -235,9 +232,14 @@ class Session:
         """Begins the next turn, unless a callback still runs or nothing waits."""
         if self.turn is not None or not self.waiting:
             return None
-        self.turn = self.waiting.popleft()
+        self.turn, *rest = self.waiting
+        self.waiting = tuple(rest)
         self.turn.begin()
         return self.turn
+
+    def drop(self, turn: Turn) -> None:
+        """A turn that was ended while it waits is not begun."""
+        self.waiting = tuple(one for one in self.waiting if one is not turn)
 
     def answer(self, answer: Answer) -> None:
         """Hands an answer to the turn that asks. Raises `ClientError` `not_active` or `bad_message`."""
@@ -275,7 +277,3 @@ class Session:
         pool.add(-self.log.size)
         if self._memory is not None:
             self._memory.history.leave_pool()
-
-
-#: Stands for the queue of every session in which nothing ever waited.
-_NONE_WAITING: deque[Turn] = deque()

@@ -66,9 +66,9 @@ class Rate:
         # Of the slowest rates, too, one may come at once.
         self.burst = max(burst, self.interval)
 
-    def used(self, until: float, now: float, amount: int = 1) -> float:
-        """The number behind so many more, `until` being the one before them."""
-        return max(until, now) + self.interval * amount
+    def used(self, until: float, now: float) -> float:
+        """The number behind one more, `until` being the one before it."""
+        return max(until, now) + self.interval
 
     def wait(self, until: float, now: float) -> float:
         """The seconds by which `until`, as `used` gave it, is too far ahead; 0 where it is not."""
@@ -106,9 +106,11 @@ class Rates:
         rate = self._rate
         if not rate.interval:
             return 0.0
-        until = rate.used(self._until.get(key, now), now, amount)
+        # `used` and `wait` written out: this is done for every read of every socket.
+        until = max(self._until.get(key, now), now) + rate.interval * amount
         self._remember(key, until, now)
-        return rate.wait(until, now)
+        ahead = until - now - rate.burst
+        return ahead if ahead > _SLACK else 0.0
 
     def _remember(self, key: Hashable, until: float, now: float) -> None:
         self._until[key] = until

@@ -6,6 +6,7 @@ A socket takes its seat when it is accepted, and the seat takes more as more is 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -27,6 +28,10 @@ class Owner(NamedTuple):
 
     kind: Literal["user", "address"]
     name: str
+
+
+#: Made once for all messages of its sessions, as long as it is in use.
+_owner = lru_cache(2**12)(Owner)
 
 
 class Seats:
@@ -93,8 +98,8 @@ class Seat:
     def owner(self) -> Owner | None:
         """The user, or else the address; None on a UNIX socket without users."""
         if self._user is not None:
-            return Owner("user", self._user)
-        return Owner("address", self._address) if self._address is not None else None
+            return _owner("user", self._user)
+        return _owner("address", self._address) if self._address is not None else None
 
     def vacate(self) -> None:
         """Gives back what an admitted connection holds; what is left is a socket that is about to end."""

@@ -127,7 +127,7 @@ class Turns:
     def _end(self, session: Session, turn: Turn, cause: Cause) -> None:
         turn.cause = cause
         if turn is not session.turn:
-            session.waiting.remove(turn)
+            session.drop(turn)
         final = _FINAL[cause]
         if isinstance(final, str):
             turn.complete(final)
