@@ -125,7 +125,7 @@ def test_by_the_applications_own(caplog: pytest.LogCaptureFixture) -> None:
         raise RuntimeError("no header")
 
     run(caplog, Config(port=0, handshake_rate=0, message_rate=0), authenticate)
-    assert "Request(method='GET', path='/ws/chat', http_version='1.1')" in caplog.text
+    assert "Request(method='GET', path='/ws/chat', http_version='1.1', client=" in caplog.text
     assert "RuntimeError: no header" in caplog.text
     assert hidden(caplog) == []
 
