@@ -85,7 +85,9 @@ class Config:
     page: bool = _setting(True, "serve neither the chat page nor wsserver.js")
 
     flush_interval: float = _setting(
-        0.001, "longest wait of a token for its neighbours", zero="leave at the end of the loop turn"
+        0.001,
+        "wait of a token for its neighbours, longer where a busy loop has many to write to",
+        zero="leave at the end of the loop turn",
     )
     soft_limit: int = _setting(64 * KiB, "unsent bytes at which a callback waits for the reader")
     hard_limit: int = _setting(MiB, "unsent bytes at which a connection is no longer read")

@@ -148,6 +148,51 @@ class TestFlushByNeed:
             stage.loop.turn()
         assert stage.sent() == [["a"], ["b"], ["c"]]
 
+    def test_where_a_flush_takes_long_a_busy_loop_gathers_more_for_the_next(self) -> None:
+        stage = Stage(flush_interval=0.001)
+        self.make_writes_last(stage, 0.01)
+        stage.token("a")
+        stage.loop.turn()
+        stage.token("b")
+        for text in "cdef":
+            stage.loop.advance(0.005)
+            stage.token(text)
+            stage.loop.now += 0.004  # others have their turn
+            stage.loop.turn()
+        assert stage.sent() == [["a"]]
+        stage.loop.now += 0.01
+        stage.loop.turn()
+        assert stage.sent() == [["b", "c", "d", "e", "f"]]
+
+    def test_and_one_that_has_nothing_else_to_do_does_not(self) -> None:
+        stage = Stage(flush_interval=0.001)
+        self.make_writes_last(stage, 0.01)
+        stage.token("a")
+        stage.loop.turn()
+        stage.token("b")
+        stage.loop.advance(0.001)
+        stage.loop.advance(0.00001)
+        stage.loop.turn()
+        assert stage.sent() == [["a"], ["b"]]
+
+    def test_who_wants_every_frame_at_once_gets_it_whatever_it_costs(self) -> None:
+        stage = Stage(flush_interval=0)
+        self.make_writes_last(stage, 0.01)
+        for text in "ab":
+            stage.loop.advance(1e-6)
+            stage.token(text)
+            stage.loop.turn()
+        assert stage.sent() == [["a"], ["b"]]
+
+    def make_writes_last(self, stage: Stage, seconds: float) -> None:
+        write = stage.transport.write
+
+        def slowly(data: bytes | bytearray | memoryview) -> None:
+            stage.loop.now += seconds
+            write(data)
+
+        stage.transport.write = slowly  # type: ignore[method-assign]
+
     def test_a_flush_that_is_held_up_can_be_seen(self) -> None:
         stage = Stage(flush_interval=0.001)
         assert stage.flusher.late_after > stage.loop.now + 1000

@@ -5,7 +5,8 @@ transport could not hand all bytes to the kernel, and opens when it has; so the 
 chunk. What the kernel and the peer do not take stays in the log, where the callback sees it and waits.
 
 Flush by need: after an idle moment the first event leaves at the end of the same turn of the loop; what follows within
-the flush interval leaves together, by one timer for all connections.
+the flush interval leaves together, by one timer for all connections. Where a flush itself takes long, as with thousands
+of connections, a busy loop gathers for longer: else each token would be a write of its own again, and come later.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ LONGEST_HOLD = 0.001
 #: How much of the log is read at once, in bytes: with its frame headers it goes in one write.
 _READ_SIZE = CHUNK_SIZE * 3 // 4
 
+#: No more than one part in so many of the time of a busy loop goes into flushes that take long.
+_FLUSH_SHARE = 5
+
 #: A turn of the loop that takes less than this did nothing, in seconds.
 _IDLE_TURN = 50e-6
 
@@ -47,13 +51,14 @@ class Flusher:
     A flush that has not run at `late_after`, by `clock`, waits for a callback that does not let go of the loop.
     """
 
-    __slots__ = ("_checked", "_due", "_interval", "_last", "_loop", "_marked", "clock", "late_after")
+    __slots__ = ("_checked", "_due", "_interval", "_last", "_loop", "_marked", "_pause", "clock", "late_after")
 
     def __init__(self, loop: AbstractEventLoop, interval: float, clock: Callable[[], float] = monotonic) -> None:
         self.clock = clock
         self.late_after = inf
         self._loop = loop
         self._interval = interval
+        self._pause = interval  # as long as the interval, or longer
         self._last = -inf  # when the last flush had ended
         self._due = 0.0
         self._checked = 0.0
@@ -62,12 +67,12 @@ class Flusher:
     def mark(self, pump: Pump) -> None:
         if not self._marked:
             now = self.clock()
-            if now - self._last > self._interval:
+            if now - self._last > self._pause:
                 # Nothing was sent for a while: this is the first event after an idle moment.
                 self._due = now
                 self._loop.call_soon(self._flush)
             else:
-                self._due = now + self._interval
+                self._due = now + self._pause
                 self._loop.call_later(self._interval, self._flush_when_due)
             self.late_after = self._due + LONGEST_HOLD
         self._marked.append(pump)
@@ -85,6 +90,7 @@ class Flusher:
     def _flush(self) -> None:
         marked, self._marked = self._marked, []
         self.late_after = inf
+        began = self.clock()
         for pump in marked:
             pump.marked = False
             try:
@@ -93,6 +99,8 @@ class Flusher:
                 # The others must not wait for ever because of this one.
                 logger.exception("a connection could not be written to")
         self._last = self.clock()
+        if self._interval:
+            self._pause = max(self._interval, (self._last - began) * (_FLUSH_SHARE - 1))
 
 
 class Pump:
