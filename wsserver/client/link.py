@@ -20,14 +20,14 @@ SECONDS = 1
 #: How long the closing handshake, and the server's end of the connection behind it, may take.
 CLOSE_TIMEOUT = 5 * SECONDS
 
-#: A server that pings is asked for a sign of life after so many silent intervals,
+#: A server is asked for a sign of life after so many silent intervals of its pings,
 _SILENT_INTERVALS = 1.5
-#: one that does not ping, as if it did so every
-_PING_INTERVAL = 25 * SECONDS
-#: and one that owes an answer, after this: a network that is dead shows while somebody waits.
+#: but no later than after this: a dead network is to show within seconds;
+LONGEST_SILENCE = 10 * SECONDS
+#: and one that owes an answer, after this: somebody waits.
 ANSWER_TIMEOUT = 5 * SECONDS
 #: What does not show one for so long then is dead.
-PONG_TIMEOUT = 10 * SECONDS
+PONG_TIMEOUT = 5 * SECONDS
 
 
 class Owner(Protocol):
@@ -92,7 +92,7 @@ class Link(asyncio.Protocol):
 
         `ping_interval`, in seconds, is the one at which it pings, 0 where it does not.
         """
-        self._patience = (ping_interval or _PING_INTERVAL) * _SILENT_INTERVALS
+        self._patience = min(ping_interval * _SILENT_INTERVALS or inf, LONGEST_SILENCE)
         self._heard()
         self._watch()
 
