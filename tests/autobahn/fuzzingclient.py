@@ -32,6 +32,8 @@ PIECE_TIMEOUT = 8 * MINUTES
 # The messages of the suite are up to 16 MiB long, its fragmented ones too.
 SERVE = (
     *(sys.executable, "-m", "wsserver", "serve", "--port", "0", "--echo", "--compression"),
+    # Every case is a handshake, all of them from one address.
+    *("--handshake-rate", "0"),
     *("--max-message-size", str(64 * 2**20), "--ping-interval", "0"),
 )
 
