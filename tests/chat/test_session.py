@@ -156,6 +156,19 @@ class TestTurns:
         assert session.active is None
         assert [turn.id for turn in session.unfinished()] == [2, 3]
 
+    def test_one_that_is_dropped_while_it_waits_never_begins(self) -> None:
+        somebody = person()
+        session = somebody.session
+        first = somebody.asks("a")
+        second, third = somebody.says("b"), somebody.says("c")
+        assert second is not None and third is not None
+        session.drop(second)
+        assert list(session.unfinished()) == [first, third]
+        first.complete("completed")
+        finish(session)
+        assert session.next_turn() is third
+        assert session.waiting == ()
+
     def test_the_next_one_begins_when_the_callback_has_ended(self) -> None:
         somebody = person()
         session = somebody.session
