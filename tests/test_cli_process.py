@@ -151,7 +151,7 @@ def test_it_says_what_it_waits_for_and_how_to_hurry_it(directory: Path) -> None:
             line = process.stderr.readline()
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=20)
-    assert "once 1 answers are complete, within 30 s; a second signal, or Ctrl-C, cuts them" in line
+    assert "once all answers are complete (1), within 30 s; a second signal, or Ctrl-C, cuts them" in line
     assert process.returncode == 0
 
 
@@ -170,7 +170,7 @@ def test_it_warns_where_everybody_is_let_in(directory: Path, host: str, warned: 
         process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=20)
-    assert ("is let in: bring `authenticate`" in log) == warned
+    assert log.count("is let in") == warned
 
 
 def test_the_command_itself(directory: Path) -> None:

@@ -99,7 +99,7 @@ class Opening(asyncio.Protocol):
         # A handshake of TLS may end after the server has.
         if self._seat is None or self._house.sockets.closing:
             self._transport.abort()
-        self._limit(self._house.config.open_timeout)
+        self._house.sweeper.limit(self, self._house.config.open_timeout)
 
     def data_received(self, data: bytes) -> None:
         if self._ending or self._seat is None:
@@ -279,10 +279,7 @@ class Opening(asyncio.Protocol):
         transport.write(answer)
         end_sending(transport)
         transport.resume_reading()  # to see the peer close
-        self._limit(self._house.config.close_timeout or LONGEST_CLOSE)
-
-    def _limit(self, timeout: float) -> None:
-        self._house.sweeper.schedule(self, self._house.loop.time() + timeout if timeout else inf)
+        self._house.sweeper.limit(self, self._house.config.close_timeout or LONGEST_CLOSE)
 
     def _leave(self) -> None:
         self._house.sockets.remove(self)

@@ -10,15 +10,13 @@ import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from ..config import Config
-from ..guard.host import is_loopback
 from .listeners import inherited
 from .server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from .house import Authenticate, OnOpen
     from .run import Generate
@@ -84,14 +82,6 @@ def loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
     return None
 
 
-def _warn_of_open_doors(urls: Sequence[str]) -> None:
-    for url in urls:
-        # A UNIX socket has its permissions.
-        host = urlsplit(url).hostname
-        if host is not None and not is_loopback(host):
-            logger.warning("everybody who reaches %s is let in: bring `authenticate`, or a proxy that decides", url)
-
-
 async def _serve(server: Server) -> None:
     loop = asyncio.get_running_loop()
     first, second = asyncio.Event(), asyncio.Event()
@@ -117,12 +107,10 @@ async def _serve(server: Server) -> None:
             if not server.config.admin_token:
                 sys.stdout.write(f"Admin token {server.admin_token}\n")
         sys.stdout.flush()
-        if server.authenticate is None:
-            _warn_of_open_doors(server.urls)
         await first.wait()
         if server.turns.runs:
             logger.info(
-                "shutting down once %d answers are complete, within %g s; a second signal, or Ctrl-C, cuts them",
+                "shutting down once all answers are complete (%d), within %g s; a second signal, or Ctrl-C, cuts them",
                 len(server.turns.runs),
                 server.config.drain_timeout,
             )

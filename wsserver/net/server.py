@@ -221,7 +221,11 @@ class Server:
             hosts = [urlsplit(url).hostname for url in self.urls]  # None of a UNIX socket
             public = [host for host in hosts if host and not is_loopback(host)]
             if public:
-                logger.warning("everybody who reaches %s is let in: see --jwt-secret and its like", ", ".join(public))
+                logger.warning(
+                    "everybody who reaches %s is let in: ask for tokens (--jwt-secret and its like),"
+                    " bring `authenticate`, or put a proxy in front that decides",
+                    ", ".join(public),
+                )
 
     def _when_idle(self, session: Session) -> None:
         if self.draining:
