@@ -60,6 +60,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "soft_limit": {"hard_limit": 2**30},
     "ssl_keyfile": {"ssl_certfile": "x"},
     "ssl_ca_certs": {"ssl_certfile": "x"},
+    "durability": {"redis": "redis://x"},
 }
 
 

@@ -101,7 +101,7 @@ def test_no_text(name: str) -> None:
 
 def test_secrets_are_not_shown() -> None:
     secret = {name for name in SETTINGS if SETTINGS[name].metadata["secret"]}
-    assert secret == {"admin_token", "jwt_secret", "introspection_client_secret"}
+    assert secret == {"redis", "admin_token", "jwt_secret", "introspection_client_secret"}
     shown = repr(made(**dict.fromkeys(secret, "hunter2")))
     assert "hunter2" not in shown
     assert not any(name in shown for name in secret)
@@ -145,8 +145,9 @@ def test_maximum() -> None:
 def test_choices(name: str) -> None:
     words = SETTINGS[name].metadata["choices"]
     assert SETTINGS[name].default in words
+    needed = {"redis": "redis://x"} if name == "durability" else {}
     for word in words:
-        assert getattr(made(**{name: word}), name) == word
+        assert getattr(made(**{name: word, **needed}), name) == word
     for other in ("", "nonsense", words[0].upper(), None, 7, [words[0]]):
         assert refusal(**{name: other}) == f"{flag(name)} must be one of {', '.join(words)}, not {other!r}"
 
@@ -170,6 +171,10 @@ def test_path_leaves_the_health_checks_alone(path: str) -> None:
 def test_the_hard_limit_is_not_below_the_soft_one() -> None:
     assert Config(soft_limit=10, hard_limit=10).hard_limit == 10
     assert refusal(soft_limit=11, hard_limit=10) == "--hard-limit (10) must not be below --soft-limit (11)"
+
+
+def test_durability_is_that_of_redis() -> None:
+    assert refusal(durability="strict") == "--durability does nothing without --redis: set that too"
 
 
 @pytest.mark.parametrize("host", [",", " ", "127.0.0.1,,::1", "127.0.0.1,", " ,::1"])

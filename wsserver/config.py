@@ -32,6 +32,7 @@ Loop = Literal["uvloop", "asyncio"]
 Framing = Literal["lanes", "wsproto"]
 Busy = Literal["queue", "reject", "interrupt"]
 OnDisconnect = Literal["continue", "cancel"]
+Durability = Literal["fast", "strict"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -144,6 +145,9 @@ class Config:
         "", "addresses or networks of proxies, unix: for UNIX sockets, or *: who may say whose request it is"
     )
 
+    redis: str = _setting("", "address of the Redis that several processes share, like redis://host:6379/0", secret=True)
+    durability: Durability = _setting("fast", "strict shows nothing that Redis does not hold yet", of=Durability)
+
     admin_host: str = _setting("127.0.0.1", "address of the admin port")
     admin_port: int = _setting(
         0, "TCP port on which programs look into sessions and speak into them", zero="none", maximum=65535
@@ -189,6 +193,8 @@ class Config:
         for name in ("ssl_keyfile", "ssl_ca_certs"):
             if getattr(self, name) and not self.ssl_certfile:
                 raise ConfigError(f"{flag(name)} does nothing without {flag('ssl_certfile')}: set that too")
+        if self.durability != "fast" and not self.redis:
+            raise ConfigError(f"{flag('durability')} does nothing without {flag('redis')}: set that too")
         if self.hard_limit < self.soft_limit:
             raise ConfigError(
                 f"{flag('hard_limit')} ({self.hard_limit}) must not be below {flag('soft_limit')} ({self.soft_limit})"

@@ -83,6 +83,11 @@ def test_a_callback_that_is_not_async_is_refused_before_anything_listens() -> No
         Server(lambda turn: "hello")  # type: ignore[arg-type, return-value]
 
 
+def test_redis_is_refused_as_long_as_it_would_do_nothing() -> None:
+    with pytest.raises(ConfigError, match="--redis is not served by this version"):
+        Server(answer, Config(port=0, redis="redis://127.0.0.1"))
+
+
 def test_unread_bytes_in_the_kernel_are_few() -> None:
     async def main() -> int:
         async with Server(answer, Config(port=0)) as server, Peer.connect(server.urls[0]):

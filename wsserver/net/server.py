@@ -84,6 +84,8 @@ class Server:
         sockets: Sequence[socket.socket] = (),
     ) -> None:
         self.config = config or Config()
+        if self.config.redis:
+            raise ConfigError("--redis is not served by this version: leave it away")
         self.draining = False
         self.sockets = Sockets()
         self.expiries: dict[Connection, Expiry] = {}
