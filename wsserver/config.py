@@ -145,7 +145,7 @@ class Config:
         "", "addresses or networks of proxies, unix: for UNIX sockets, or *: who may say whose request it is"
     )
 
-    redis: str = _setting("", "address of the Redis that several processes share, like redis://host:6379/0", secret=True)
+    redis: str = _setting("", "address of a Redis that several processes share, like redis://host:6379/0", secret=True)
     durability: Durability = _setting("fast", "strict shows nothing that Redis does not hold yet", of=Durability)
 
     admin_host: str = _setting("127.0.0.1", "address of the admin port")
