@@ -13,7 +13,7 @@ def everything() -> list[type[BaseException]]:
 
 
 def test_all_have_one_base_and_a_public_name() -> None:
-    assert len(everything()) == 7
+    assert len(everything()) == 8
     for error in everything():
         assert issubclass(error, errors.WsserverError)
         assert getattr(wsserver, error.__name__) is error

@@ -11,6 +11,7 @@ from .errors import (
     HandshakeError,
     ProtocolError,
     SessionNotFound,
+    StoreError,
     TurnError,
     WsserverError,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "SessionView",
     "Source",
     "Status",
+    "StoreError",
     "Token",
     "Tool",
     "ToolCall",

@@ -8,7 +8,8 @@
     ├── ProtocolError      the peer broke RFC 6455: close code and reason
     ├── ClientError        a client event that cannot be served: error code
     ├── TurnError          raised by the application to end its turn with an error
-    └── SessionNotFound    no session of this name, or none any more
+    ├── SessionNotFound    no session of this name, or none any more
+    └── StoreError         what instances share is out of reach
 
 What a peer did wrong and what we did wrong are never one class: none of these stands for a bug of ours.
 """
@@ -108,3 +109,7 @@ class SessionNotFound(WsserverError, LookupError):
     def __init__(self, session_id: str) -> None:
         super().__init__(f"there is no session {session_id!r}, or none any more")
         self.session_id = session_id
+
+
+class StoreError(WsserverError):
+    """What instances share is out of reach, or does not work as it must; the text says what to do."""

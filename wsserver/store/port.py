@@ -1,0 +1,186 @@
+"""What instances share: a directory of sessions with one writer each, their durable copies, letters, seats.
+
+A store never stands between a token and its reader: the writer of a session publishes into its own memory, and a copy
+of that is written here in batches. It is the fence that keeps two writers apart, not the clock: whoever takes a session
+raises its fence, and what comes later with the old one is refused.
+
+Every call is one round trip, or one for each node of a cluster. All raise `StoreError` where the store is out of reach;
+then nothing is known of whether it was done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+class Piece(NamedTuple):
+    """Part of a log: adjacent tokens of one turn, or one other event.
+
+    `turn` is the number of the turn, and `values` the JSON of its tokens without quotes; or `turn` is None, and
+    `values` is one event as the JSON that travels.
+    """
+
+    turn: int | None
+    values: tuple[bytes, ...]
+
+
+class Batch(NamedTuple):
+    """What one write appends to a log: events up to and with number `last`, which came together."""
+
+    last: int
+    pieces: tuple[Piece, ...]
+
+
+class Record(NamedTuple):
+    """What the directory knows of a session.
+
+    `begins[n]` is the last seq before epoch `n + 1` began: the first is 0, and there are as many as epochs. `writer` is
+    the process that writes it, "" where nobody does.
+    """
+
+    user: str | None
+    token_digest: bytes
+    begins: tuple[int, ...]
+    writer: str
+    fence: int
+    start: int  # seq before the first event that the log holds
+    head: int  # seq of the last one
+    last_turn: int
+
+
+class Copy(NamedTuple):
+    """All of a session, for the process that takes it over.
+
+    `facts` are the fields of `Write.facts` as they were written last, `history` the entries, oldest first. `unfinished`
+    are the turns that were accepted, and whose final event is not in the log: number → the message's entry. `letters`
+    are those that were left for whoever writes the session next.
+    """
+
+    record: Record
+    log: tuple[Batch, ...]
+    facts: Mapping[str, bytes]
+    history: tuple[bytes, ...]
+    unfinished: Mapping[int, bytes]
+    letters: tuple[bytes, ...]
+
+
+@dataclass(slots=True)
+class Write:
+    """What one flush changes of one session, all of it or nothing.
+
+    `before` is the seq behind which `batch` goes; the store's log must end there, unless the log begins `anew`, as
+    after an outage that was longer than the writer's log: what was stored before is dropped. What is written for the
+    first time has fence 1, and `created` with what never changes again. `number` counts the writes of this fence, 1, 2,
+    3 …: one that is repeated, because nobody knows whether it was done, is done once.
+    """
+
+    session_id: str
+    fence: int
+    number: int
+    ttl: float  # seconds until all of it may be forgotten
+    created: tuple[str | None, bytes] | None = None  # user, token_digest
+    before: int = 0
+    batch: Batch | None = None
+    anew: bool = False
+    trim: int = 0  # seq up to which the log may forget
+    facts: dict[str, bytes] = field(default_factory=dict)  # the application's state, ids taken, … replaced by name
+    last_turn: int | None = None
+    history: Sequence[bytes] = ()  # appended
+    history_length: int | None = None  # how many of the newest entries stay; 0 first where `history` replaces all
+    accepted: dict[int, bytes] = field(default_factory=dict)  # turns, until they are …
+    finished: Sequence[int] = ()
+    released: bool = False  # this process writes it no more; whoever wants it may take it
+    ended: bool = False  # nothing of it is kept
+
+
+class Outcome(Enum):
+    """What became of a write."""
+
+    DONE = "done"
+    FENCED = "fenced"  # somebody else has taken the session, or it is gone
+    GAP = "gap"  # the log does not end at `before`: nothing was changed
+
+
+class Seat(NamedTuple):
+    """What is counted over all instances: connections of one `kind`, "user" or "address", and `name`."""
+
+    kind: str
+    name: str
+
+
+class Store(Protocol):
+    """The store, as one process sees it. `process` is that process's name in it, new at every start."""
+
+    @property
+    def process(self) -> str: ...
+
+    async def open(self) -> None:
+        """Reaches the store, and begins the lease of this process. Raises `StoreError`, whose text says what to do."""
+
+    async def close(self) -> None:
+        """Ends the lease, and gives back its seats and its inbox."""
+
+    async def renew(self) -> None:
+        """The lease of this process, its inbox and its seats live on for another `lease` seconds."""
+
+    async def is_alive(self, process: str) -> bool:
+        """Whether that process has renewed its lease in time."""
+        ...
+
+    # -- sessions ----------------------------------------------------------------------------------------------------
+
+    async def find(self, session_id: str) -> Record | None:
+        """What is known of a session, None where it is unknown, ended or forgotten."""
+        ...
+
+    async def take(self, session_id: str, fence: int, *, lost: bool) -> Copy | None:
+        """Makes this process the writer, if the fence still is `fence`: it is raised by one.
+
+        With `lost` a new epoch begins at the log's head: the end of the log may be missing. None where somebody else
+        was faster, or the session is gone.
+        """
+        ...
+
+    async def write(self, writes: Iterable[Write]) -> list[Outcome]:
+        """One flush, of many sessions. The outcomes are in the order of the writes."""
+        ...
+
+    async def read(self, session_id: str, after: int, count: int) -> list[Batch]:
+        """At most `count` batches of the log that hold events after that seq, oldest first.
+
+        The first may begin before it; where it does not reach back that far, the log has forgotten what was there.
+        """
+        ...
+
+    # -- letters -----------------------------------------------------------------------------------------------------
+
+    async def post(self, letters: Iterable[tuple[str, bytes]]) -> None:
+        """Puts letters into the inboxes of processes, named before each; what is posted together arrives in order.
+
+        An inbox that is not read drops its oldest letters, and all of them once its process is gone.
+        """
+
+    async def receive(self) -> list[bytes]:
+        """The next letters to this process, in order; waits until there is one. Cancelling it loses none."""
+        ...
+
+    async def leave(self, session_id: str, letter: bytes) -> bool:
+        """Leaves a letter for whoever takes the session next; False where it has a writer that lives, or is unknown."""
+        ...
+
+    # -- seats -------------------------------------------------------------------------------------------------------
+
+    async def sit(self, seats: Mapping[Seat, int]) -> Seat | None:
+        """Takes one place of each, all or none; the first that has no more than its limit of places, None if all had.
+
+        The places of a process that died are free once its lease is over.
+        """
+        ...
+
+    async def stand(self, seats: Iterable[Seat]) -> None:
+        """Gives places back."""
