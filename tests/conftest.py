@@ -1,12 +1,14 @@
-"""What all tests share: in CI, what is skipped has failed.
+"""What all tests share: in CI, what is skipped has failed, and what measures by the real clock runs first.
 
 There everything a test may ask for is provided, so a skip hides a test that nobody runs. CI sets the variable CI to
-``true``.
+``true``, and WSSERVER_TEST_TIMED_DONE to the name of a file that is made once nothing is timed any more: then it may
+let other work run beside the rest.
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -15,6 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 ReportT = TypeVar("ReportT", pytest.TestReport, pytest.CollectReport)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is timed comes first."""
+    items.sort(key=lambda item: not _is_timed(item))
+
+
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """Say so where nothing more is timed."""
+    done = os.environ.get("WSSERVER_TEST_TIMED_DONE")
+    if done and not (nextitem is not None and _is_timed(nextitem)):
+        Path(done).touch()
+
+
+def _is_timed(item: pytest.Item) -> bool:
+    return item.get_closest_marker("timed") is not None
 
 
 @pytest.hookimpl(wrapper=True)
