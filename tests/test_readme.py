@@ -171,7 +171,7 @@ def test_the_admin_port_answers_what_is_shown() -> None:
     async def generate(turn: Any) -> Any:
         yield "hello"
 
-    routes = Admin(Server(generate), "", "")._routes
+    routes = Admin(Server(generate)).routes
     served = {f"{method} /{path}" for path, methods in routes.items() for method in methods}
     assert {row.partition("?")[0] for row in rows("request")} == served
     [(name, value, url), (_, _, push)] = re.findall(r'curl -H "(\S+): (.+)" (\S+)', README)

@@ -15,23 +15,19 @@ server drains, when its own port is closed.
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
-from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
 from ..chat import envelope
-from ..errors import ClientError, ConfigError, SessionNotFound
-from ..guard.host import is_allowed
-from .http import health
-from .requests import MAX_SOCKETS, Requests, Response
+from ..errors import ClientError, SessionNotFound
+from .gate import Gate, Refused, listen
+from .gate import json_response as _json
+from .http import UNREADY
+from .requests import Response
 
 if TYPE_CHECKING:
     from ..chat.session import Session
     from .requests import Request
     from .server import Server
-
-logger = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 1000
 
@@ -39,37 +35,21 @@ _MOST_AT_ONCE = 1000
 _PUSH_TIMEOUT = 5.0
 
 
-async def listen(server: Server) -> asyncio.AbstractServer:
+async def open_port(server: Server) -> asyncio.AbstractServer:
     """Opens the admin port of `server`. Raises `ConfigError` where the address cannot be had."""
-    host, port = server.config.admin_host, server.config.admin_port
-    requests = Requests(server, Admin(server, server.admin_token, host))
-    try:
-        return await server.loop.create_server(requests, host, port, backlog=2 * MAX_SOCKETS)
-    except OSError as exc:
-        # The text of asyncio says once more where.
-        reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror
-        raise ConfigError(
-            f"cannot listen on {host} port {port}: {reason}; choose another --admin-port or --admin-host"
-        ) from exc
 
+    def unready() -> str | None:
+        return UNREADY if server.draining else None
 
-class Refused(Exception):
-    """The request is not served; `response` says why."""
-
-    def __init__(self, status: int, text: str, **headers: str) -> None:
-        super().__init__(text)
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.response = _json({"error": text}, status, named)
+    return await listen(server, Gate(server.config.admin_host, server.admin_token, unready, Admin(server)))
 
 
 class Admin:
-    """Answers the requests of the admin port of `server`; `token` opens it, `host` is the address it was bound to."""
+    """Answers the requests of the admin port of `server`; who may ask has been decided before."""
 
-    def __init__(self, server: Server, token: str, host: str) -> None:
+    def __init__(self, server: Server) -> None:
         self._server = server
-        self._token = token.encode()
-        self._host = host
-        self._routes = {
+        self.routes = {
             "sessions": {"GET": self._list},
             "sessions/{id}": {"GET": self._show, "DELETE": self._end},
             "sessions/{id}/events": {"POST": self._push},
@@ -77,29 +57,18 @@ class Admin:
         }
 
     async def __call__(self, request: Request) -> Response:
-        found = health("/".join(("", *request.path)), ready=not self._server.draining)
-        if found is not None:
-            return Response(found[0], f"{found[1]}\n".encode())
         try:
-            self._check(request)
             return await self._route(request)
         except Refused as exc:
             return exc.response
         except SessionNotFound as exc:
             return _json({"error": str(exc)}, 404)
 
-    def _check(self, request: Request) -> None:
-        if not is_allowed(request.headers.get("host", ""), self._host):
-            raise Refused(403, "the Host header names another host than this one")
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not compare_digest(token.strip().encode("latin-1"), self._token):
-            raise Refused(401, "send the token of the admin port: Authorization: Bearer …", WWW_Authenticate="Bearer")
-
     async def _route(self, request: Request) -> Response:
         shape = "/".join("{id}" if place == 1 else segment for place, segment in enumerate(request.path))
-        methods = self._routes.get(shape)
+        methods = self.routes.get(shape)
         if methods is None:
-            raise Refused(404, f"there is {', '.join(f'/{known}' for known in self._routes)}")
+            raise Refused(404, f"there is {', '.join(f'/{known}' for known in self.routes)}")
         if request.method not in methods:
             raise Refused(405, f"this takes {' or '.join(methods)}", Allow=", ".join(methods))
         return await methods[request.method](request)
@@ -172,11 +141,3 @@ def _body(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Refused(400, "the body must be a JSON object")
     return body
-
-
-def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(
-        status,
-        envelope.encode_value(value) + b"\n",
-        {"Content-Type": "application/json", "Cache-Control": "no-store", **(headers or {})},
-    )

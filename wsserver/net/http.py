@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from .pages import Page
 
 
+#: Why no client is wanted in a drain.
+UNREADY = "going away"
+
+
 class Site(Protocol):
     """What plain requests need of the server."""
 
@@ -23,19 +27,25 @@ class Site(Protocol):
     def pages(self) -> Mapping[str, Page]: ...
 
 
-def health(path: str, *, ready: bool) -> tuple[int, str] | None:
-    """Status and text of the answer at one of these two paths, None for another one."""
+def health(path: str, unready: str | None) -> tuple[int, str] | None:
+    """Status and text of the answer at one of these two paths, None for another one.
+
+    `unready` says why no client is wanted, None where they are.
+    """
     if path == HEALTH:
         return 200, "alive"
     if path == READINESS:
-        return (200, "ready") if ready else (503, "going away")
+        return (200, "ready") if unready is None else (503, unready)
     return None
 
 
 def answer(request: Request, site: Site) -> bytes:
     """The whole answer to a request for something else than the WebSocket."""
     page, head_only = site.pages.get(request.path), request.method == "HEAD"
-    status, text = health(request.path, ready=not site.draining) or (404, "nothing is served at this path")
+    status, text = health(request.path, "going away" if site.draining else None) or (
+        404,
+        "nothing is served at this path",
+    )
     headers = [("Cache-Control", "no-store")]
     if request.method not in ("GET", "HEAD"):
         if page is not None or status != 404:

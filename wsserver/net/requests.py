@@ -10,16 +10,20 @@ import logging
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import parse_qsl, unquote
 
 import h11
 
 from ..config import KiB
-from .sockets import LONGEST_CLOSE, Core, end_sending
+from .sockets import LONGEST_CLOSE, end_sending
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+
+    from ..config import Config
+    from .sockets import Sockets
+    from .sweeper import Sweeper
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +54,24 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class Room(Protocol):
+    """What such connections need of the process that they come to."""
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+    @property
+    def sweeper(self) -> Sweeper: ...
+    @property
+    def sockets(self) -> Sockets: ...
+
+
 class Requests:
     """Makes the protocols of one listener; `answer` is awaited for each request."""
 
-    def __init__(self, core: Core, answer: Callable[[Request], Awaitable[Response]]) -> None:
-        self.core = core
+    def __init__(self, room: Room, answer: Callable[[Request], Awaitable[Response]]) -> None:
+        self.room = room
         self.answer = answer
         self.count = 0
 
@@ -81,11 +98,11 @@ class Socket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are no subclass of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
-        self._owner.core.sockets.add(self)
+        self._owner.room.sockets.add(self)
         self._owner.count += 1
         if self._owner.count > MAX_SOCKETS:
             self._transport.abort()
-        self._owner.core.sweeper.limit(self, self._owner.core.config.open_timeout)
+        self._owner.room.sweeper.limit(self, self._owner.room.config.open_timeout)
 
     def data_received(self, data: bytes) -> None:
         if self._answered or self._task is not None:
@@ -105,8 +122,8 @@ class Socket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._owner.count -= 1
-        self._owner.core.sockets.remove(self)
-        self._owner.core.sweeper.cancel(self)
+        self._owner.room.sockets.remove(self)
+        self._owner.room.sweeper.cancel(self)
         if self._task is not None:
             self._task.cancel()
 
@@ -136,8 +153,8 @@ class Socket(asyncio.Protocol):
             if len(self._body) > _MAX_BODY_SIZE:
                 self._respond(Response(413, b"the body is too large\n"))
         elif isinstance(event, h11.EndOfMessage) and self._request is not None:
-            self._owner.core.sweeper.cancel(self)
-            self._task = self._owner.core.loop.create_task(self._answer(self._request))
+            self._owner.room.sweeper.cancel(self)
+            self._task = self._owner.room.loop.create_task(self._answer(self._request))
 
     async def _answer(self, event: h11.Request) -> None:
         path, _, query = event.target.decode("latin-1").partition("?")
@@ -174,7 +191,7 @@ class Socket(asyncio.Protocol):
             h11.EndOfMessage(),
         )
         end_sending(self._transport)
-        self._owner.core.sweeper.limit(self, self._owner.core.config.close_timeout or LONGEST_CLOSE)
+        self._owner.room.sweeper.limit(self, self._owner.room.config.close_timeout or LONGEST_CLOSE)
 
     def _send(self, *events: h11.Event) -> None:
         assert self._transport is not None

@@ -122,7 +122,7 @@ class Server:
         self.sweeper.start()
         if self.config.admin_port:
             try:
-                self._admin_listener = await admin.listen(self)
+                self._admin_listener = await admin.open_port(self)
             except ConfigError:
                 await self.close()
                 raise
