@@ -477,21 +477,22 @@ class TestEnd:
         assert "InvalidStateError" not in caplog.text
 
     def test_being_told_so_is_no_failure(self) -> None:
-        begun = threading.Event()
+        begin, begun = threading.Event(), threading.Event()
 
         def answer() -> Iterator[str]:
             yield "x"
+            assert begin.wait(LONG)
             begun.set()
-            stream.call(lambda: asyncio.sleep(LONG))
+            streams[0].call(lambda: asyncio.sleep(LONG))
 
         async def main() -> None:
-            nonlocal stream
-            stream = Threads().iterate(answer)
-            async with stream:
+            async with Threads().iterate(answer) as stream:
+                streams.append(stream)
                 assert await anext(stream) == "x"
+                begin.set()
                 await until(begun.is_set)
 
-        stream: Any = None
+        streams: list[Any] = []
         run(main())
 
     def test_the_loop_is_gone(self) -> None:
