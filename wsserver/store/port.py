@@ -4,8 +4,8 @@ A store never stands between a token and its reader: the writer of a session pub
 of that is written here in batches. It is the fence that keeps two writers apart, not the clock: whoever takes a session
 raises its fence, and what comes later with the old one is refused.
 
-Every call is one round trip, or one for each node of a cluster. All raise `StoreError` where the store is out of reach;
-then nothing is known of whether it was done.
+Calls may be made side by side: what comes together leaves together, in one round trip for each node of a cluster. All
+raise `StoreError` where the store is out of reach; then nothing is known of whether it was done.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Piece(NamedTuple):
     """Part of a log: adjacent tokens of one turn, or one other event.
 
     `turn` is the number of the turn, and `values` the JSON of its tokens without quotes; or `turn` is None, and
-    `values` is one event as the JSON that travels.
+    `values` is one event as the JSON that travels. No value has a line break in it, which JSON never needs.
     """
 
     turn: int | None
@@ -34,6 +34,14 @@ class Batch(NamedTuple):
 
     last: int
     pieces: tuple[Piece, ...]
+
+
+class Origin(NamedTuple):
+    """What of a session never changes while one process writes it: whose it is, and where its epochs began."""
+
+    user: str | None
+    token_digest: bytes
+    begins: tuple[int, ...] = (0,)
 
 
 class Record(NamedTuple):
@@ -74,16 +82,19 @@ class Write:
     """What one flush changes of one session, all of it or nothing.
 
     `before` is the seq behind which `batch` goes; the store's log must end there, unless the log begins `anew`, as
-    after an outage that was longer than the writer's log: what was stored before is dropped. What is written for the
-    first time has fence 1, and `created` with what never changes again. `number` counts the writes of this fence, 1, 2,
-    3 …: one that is repeated, because nobody knows whether it was done, is done once.
+    after an outage that was longer than the writer's log: what was stored of it before is dropped.
+
+    `number` counts the writes of this fence, 1, 2, 3 …: one that is repeated as it was, because nobody knows whether it
+    was done, is done once. What is written for the first time has fence 1, and `created`. A store that has lost what
+    it held, or a part of it, is given all of the session again under the fence that its writer has, `created` and
+    `anew`. Where the store knows the session by that fence already, `created` changes nothing.
     """
 
     session_id: str
     fence: int
     number: int
     ttl: float  # seconds until all of it may be forgotten
-    created: tuple[str | None, bytes] | None = None  # user, token_digest
+    created: Origin | None = None
     before: int = 0
     batch: Batch | None = None
     anew: bool = False
@@ -91,7 +102,7 @@ class Write:
     facts: dict[str, bytes] = field(default_factory=dict)  # the application's state, ids taken, … replaced by name
     last_turn: int | None = None
     history: Sequence[bytes] = ()  # appended
-    history_length: int | None = None  # how many of the newest entries stay; 0 first where `history` replaces all
+    history_length: int | None = None  # how many of the newest entries, these among them, stay; None for all
     accepted: dict[int, bytes] = field(default_factory=dict)  # turns, until they are …
     finished: Sequence[int] = ()
     released: bool = False  # this process writes it no more; whoever wants it may take it
@@ -102,8 +113,9 @@ class Outcome(Enum):
     """What became of a write."""
 
     DONE = "done"
-    FENCED = "fenced"  # somebody else has taken the session, or it is gone
+    FENCED = "fenced"  # somebody else has taken the session, or it has ended
     GAP = "gap"  # the log does not end at `before`: nothing was changed
+    LOST = "lost"  # the store does not know it, or only by an older fence: it wants all of it, `created` and `anew`
 
 
 class Seat(NamedTuple):
@@ -119,6 +131,11 @@ class Store(Protocol):
     @property
     def process(self) -> str: ...
 
+    @property
+    def lease(self) -> float:
+        """Seconds for which a process is taken to live after it last said so; `renew` belongs well within them."""
+        ...
+
     async def open(self) -> None:
         """Reaches the store, and begins the lease of this process. Raises `StoreError`, whose text says what to do."""
 
@@ -126,7 +143,10 @@ class Store(Protocol):
         """Ends the lease, and gives back its seats and its inbox."""
 
     async def renew(self) -> None:
-        """The lease of this process, its inbox and its seats live on for another `lease` seconds."""
+        """The lease of this process, its inbox and its seats live on for another `lease` seconds.
+
+        Where they have ended, they begin again, with the seats as they are now; letters are lost.
+        """
 
     async def is_alive(self, process: str) -> bool:
         """Whether that process has renewed its lease in time."""
@@ -142,18 +162,22 @@ class Store(Protocol):
         """Makes this process the writer, if the fence still is `fence`: it is raised by one.
 
         With `lost` a new epoch begins at the log's head: the end of the log may be missing. None where somebody else
-        was faster, or the session is gone.
+        was faster, or the session is gone. The letters are kept until the first write under the new fence.
         """
         ...
 
     async def write(self, writes: Iterable[Write]) -> list[Outcome]:
-        """One flush, of many sessions. The outcomes are in the order of the writes."""
+        """One flush, of many sessions. The outcomes are in the order of the writes.
+
+        Another flush may follow while this one is under way, but not of the same sessions.
+        """
         ...
 
     async def read(self, session_id: str, after: int, count: int) -> list[Batch]:
         """At most `count` batches of the log that hold events after that seq, oldest first.
 
-        The first may begin before it; where it does not reach back that far, the log has forgotten what was there.
+        The first may begin before it; where it does not reach back that far, the log has forgotten what was there. What
+        a writer lets the log forget may still be there.
         """
         ...
 
@@ -176,7 +200,7 @@ class Store(Protocol):
     # -- seats -------------------------------------------------------------------------------------------------------
 
     async def sit(self, seats: Mapping[Seat, int]) -> Seat | None:
-        """Takes one place of each, all or none; the first that has no more than its limit of places, None if all had.
+        """Takes one place of each, all or none: None, or the first seat of which its limit of places are taken.
 
         The places of a process that died are free once its lease is over.
         """
