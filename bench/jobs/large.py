@@ -38,16 +38,24 @@ class LargeClient(Client):
         self._send()
 
     def consume(self, data: bytes) -> int:
+        if not data:
+            return 0
         answer = self._answer
-        if not answer and (not data or data[0] & 0x08):
-            return super().consume(data)  # a control frame comes alone
-        answer += data
-        if len(answer) >= len(_HEADER) + LARGE:
-            if not answer.startswith(_HEADER) or memoryview(answer)[len(_HEADER) :] != LARGE_MESSAGE:
-                raise BenchError(f"not the message that was sent: {bytes(answer[:20])!r}, {len(answer)} bytes")
-            self._answer = bytearray()
-            self._next()
-        return len(data)
+        if not answer and data[0] & 0x08:  # a control frame stands before the message, or behind it
+            bounds = wire.payload_bounds(data, 0)
+            if bounds is None:
+                return 0
+            start, taken = bounds
+            self.on_frame(data[0], data[start:taken])
+        else:
+            taken = min(len(data), len(_HEADER) + LARGE - len(answer))
+            answer += data[:taken]
+            if len(answer) == len(_HEADER) + LARGE:
+                if not answer.startswith(_HEADER) or memoryview(answer)[len(_HEADER) :] != LARGE_MESSAGE:
+                    raise BenchError(f"not the message that was sent: {bytes(answer[:20])!r}")
+                self._answer = bytearray()
+                self._next()
+        return taken + self.consume(data[taken:])
 
     def _send(self) -> None:
         self._sent = perf_counter()

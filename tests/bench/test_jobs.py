@@ -17,7 +17,7 @@ from bench.jobs.large import LargeClient
 from bench.jobs.paced import PacedClient
 from bench.jobs.resume import ResumedClient
 from bench.jobs.stream import StreamClient
-from bench.work import LARGE, PACED_TOKENS, TOKENS
+from bench.work import LARGE, LARGE_MESSAGE, PACED_TOKENS, TOKENS
 
 if TYPE_CHECKING:
     from bench.client import Client
@@ -96,6 +96,26 @@ def test_an_echo_that_is_not_the_same_work_is_refused(answer: bytes) -> None:
 
 def test_a_large_message_that_is_another_is_refused() -> None:
     fails(LargeClient, wire.server_frame(bytes(LARGE), wire.BINARY), "not the message that was sent")
+
+
+def test_a_ping_may_stand_behind_a_large_message() -> None:
+    class Mirrored(LargeClient):
+        pings = answers = 0
+
+        def on_frame(self, first: int, payload: bytes) -> None:
+            self.pings += first == 0x80 | wire.PING
+
+        def _next(self) -> None:
+            self.answers += 1
+
+    async def main() -> None:
+        client = Mirrored(Crowd(Mirrored, "127.0.0.1", 1, "/"), "127.0.0.1", 1, "/")
+        answer, ping = wire.server_frame(LARGE_MESSAGE, wire.BINARY), wire.server_frame(b"", wire.PING)
+        for data in (answer + ping, ping + answer[:1000], answer[1000:] + ping + answer, ping):
+            assert client.consume(data) == len(data)
+        assert (client.answers, client.pings) == (3, 4)
+
+    asyncio.run(main())
 
 
 def test_a_replay_with_a_hole_is_refused() -> None:
