@@ -8,21 +8,21 @@ nothing and may be dropped for the lanes.
 
 from __future__ import annotations
 
-from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING
 
+from wsproto import events
 from wsproto.connection import Connection, ConnectionState, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, RsvBits
 
 from ..errors import ProtocolError
 from .close import CloseCode, encode_close
-from .deflate import INVALID_DATA, MIN_COMPRESSED_SIZE
+from .deflate import MIN_COMPRESSED_SIZE
 from .frames import BINARY, CLOSE, PING, PONG, TEXT, Frame
+from .message import Message
 
 if TYPE_CHECKING:
-    from codecs import IncrementalDecoder
     from collections.abc import Callable
 
     from wsproto.frame_protocol import FrameDecoder, FrameProtocol
@@ -36,35 +36,18 @@ FEED_SIZE = 2**12
 #: What a compressed message may be longer than its content: 5 bytes for each stored block of incompressible data.
 _STORED_BLOCK = 2**12
 
-_Utf8Decoder = getincrementaldecoder("utf-8")
 _CONTINUATION = 0x0
 
 
-class _Message:
-    """A message as it comes in: its bytes, collected in pieces neither tiny nor copied more than once."""
+class _Message(Message):
+    """A message whose frames the engine reads; `wire_size` is how many bytes of it have come."""
 
-    __slots__ = ("_pieces", "_tail", "compressed", "decoder", "wire_size")
+    __slots__ = ("compressed", "wire_size")
 
-    def __init__(self, text: bool, compressed: bool) -> None:
+    def __init__(self, opcode: int, compressed: bool) -> None:
+        super().__init__(opcode)
         self.compressed = compressed
-        self.decoder: IncrementalDecoder | None = _Utf8Decoder() if text else None
         self.wire_size = 0
-        self._pieces: list[bytes] = []
-        self._tail = bytearray()
-
-    def append(self, piece: bytes, final: bool = False) -> None:
-        if self.decoder is not None:
-            try:
-                self.decoder.decode(piece, final)
-            except UnicodeDecodeError as exc:
-                raise ProtocolError(CloseCode.INVALID_PAYLOAD, INVALID_DATA) from exc
-        self._tail += piece
-        if len(self._tail) >= FEED_SIZE:
-            self._pieces.append(bytes(self._tail))
-            self._tail.clear()
-
-    def whole(self) -> bytes:
-        return b"".join((*self._pieces, self._tail))
 
 
 class _Watch(Extension):
@@ -109,7 +92,7 @@ class _Watch(Extension):
             if opcode == _CONTINUATION:
                 self._frame_message = self.message
             elif self.message is None:
-                self._frame_message = _Message(opcode == TEXT, compressed)
+                self._frame_message = _Message(opcode, compressed)
             else:
                 self._frame_message = None
         return RsvBits(compressed, False, False)
@@ -199,12 +182,12 @@ class Engine:
         return self._connection.send(_OUTGOING[opcode](payload))
 
     def _translate(self, event: Event) -> Frame | None:
-        if isinstance(event, Message):
+        if isinstance(event, events.Message):
             message = self._watch.finished
             if not event.message_finished or message is None:
                 return None
             self._watch.finished = None
-            return Frame(BINARY if message.decoder is None else TEXT, message.whole())
+            return message.whole()
         if isinstance(event, Ping):
             return Frame(PING, bytes(event.payload))
         if isinstance(event, Pong):

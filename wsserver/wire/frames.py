@@ -74,10 +74,15 @@ def unmask(payload: bytes, mask: bytes) -> bytes:
     if length <= _INTEGER_XOR_LIMIT:
         key = int.from_bytes((mask * (length // 4 + 1))[:length], "little")
         return (int.from_bytes(payload, "little") ^ key).to_bytes(length, "little")
+    return bytes(unmask_long(payload, mask))
+
+
+def unmask_long(payload: bytes, mask: bytes) -> bytearray:
+    """The same, quick where `payload` is long; the result is the caller's own."""
     plain = bytearray(payload)
     for offset, key in enumerate(mask):
         plain[offset::4] = plain[offset::4].translate(_XOR_TABLES[key])
-    return bytes(plain)
+    return plain
 
 
 def decode_message(data: bytes, limit: int) -> Frame | None:
@@ -87,6 +92,27 @@ def decode_message(data: bytes, limit: int) -> Frame | None:
         return None
     taken = decode(data, 0, limit)
     return taken[0] if taken is not None and taken[1] == len(data) else None
+
+
+def decode_header(data: bytes, start: int) -> tuple[int, int, int] | None:
+    """Opcode and length of the message in a frame at `start`, and where its payload begins.
+
+    None where the header is not whole, or of no message that the lanes take.
+    """
+    if len(data) - start < 6 or data[start] not in _MESSAGES or data[start + 1] < _MASKED:
+        return None
+    length, body = data[start + 1] - _MASKED, start + 6
+    if length > _SHORT:
+        length, body = _extended(data, start)
+    return (_OPCODES[data[start]], length, body) if 0 <= length and body <= len(data) else None
+
+
+def _extended(data: bytes, start: int) -> tuple[int, int]:
+    """The length in the extended header at `start`, below 0 where it may not be, and where the payload begins."""
+    width = 2 if data[start + 1] == _LONG + 1 else 8
+    length = int.from_bytes(data[start + 2 : start + 2 + width], "big")
+    # "The minimal number of bytes MUST be used to encode the length" (5.2).
+    return length if length > (_SHORT if width == 2 else 0xFFFF) else -1, start + 6 + width
 
 
 def decode(data: bytes, start: int, limit: int) -> tuple[Frame, int] | None:
@@ -104,11 +130,8 @@ def decode(data: bytes, start: int, limit: int) -> tuple[Frame, int] | None:
     if length > _SHORT:
         if opcode & 0x8:
             return None
-        width = 2 if length == 126 else 8
-        body += width
-        length = int.from_bytes(data[start + 2 : start + 2 + width], "big")
-        # "The minimal number of bytes MUST be used to encode the length" (5.2).
-        if length <= (_SHORT if width == 2 else 0xFFFF):
+        length, body = _extended(data, start)
+        if length < 0:
             return None
     end = body + length
     if end > len(data) or (length > limit and not opcode & 0x8):

@@ -17,7 +17,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ..errors import ProtocolError
-from . import frames
+from . import frames, pieces
 from .close import CloseCode, decode_close, encode_close
 from .deflate import MIN_COMPRESSED_SIZE, Deflate
 from .engine import Engine
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from .deflate import DeflateParameters
+    from .pieces import Pieces
 
 #: The most bytes that `data_to_send` gives at once.
 CHUNK_SIZE = 2**16
@@ -77,7 +78,7 @@ class Protocol:
         self._limit = limit
         self._lanes = lanes
         self._deflate = Deflate(deflate, limit) if deflate else None
-        self._engine: Engine | None = None
+        self._engine: Engine | Pieces | None = None  # what has begun to read a frame, or a message, and has not ended
         self._outgoing = _NOTHING
         self._queue(opening)
 
@@ -108,8 +109,14 @@ class Protocol:
 
     def send(self, opcode: int, payload: bytes) -> None:
         """A whole message or control frame; text must be UTF-8."""
-        if self.state is State.OPEN:
+        if self.state is not State.OPEN:
+            return
+        if len(payload) < CHUNK_SIZE or self._deflate is not None or not self._lanes:
             self._queue(self._encode(opcode, payload))
+        else:
+            # It is copied when it leaves, and not before.
+            self._queue(frames.encode_header(opcode, len(payload)))
+            self._queue(payload)
 
     def send_texts(self, payloads: Sequence[bytes]) -> None:
         """Text messages, each in its own frame; must be UTF-8."""
@@ -139,19 +146,15 @@ class Protocol:
             self._outgoing = _NOTHING
             self.queued = 0
             return b"".join(outgoing)
-        if len(outgoing[0]) > CHUNK_SIZE:
-            first = memoryview(outgoing[0])
-            outgoing[0] = first[CHUNK_SIZE:]
-            self.queued -= CHUNK_SIZE
-            return bytes(first[:CHUNK_SIZE])
         size = count = 0
         while size + len(outgoing[count]) <= CHUNK_SIZE:
             size += len(outgoing[count])
             count += 1
-        data = b"".join(outgoing[:count])
-        del outgoing[:count]
-        self.queued -= size
-        return data
+        rest = memoryview(outgoing[count])
+        chunk = [*outgoing[:count], rest[: CHUNK_SIZE - size]]
+        outgoing[: count + 1] = [rest[CHUNK_SIZE - size :]]
+        self.queued -= CHUNK_SIZE
+        return b"".join(chunk)
 
     def _queue(self, data: bytes) -> None:
         if not data:
@@ -175,9 +178,18 @@ class Protocol:
         return frames.encode(opcode, payload)
 
     def _engine_of_all(self) -> Engine:
-        if self._engine is None:
-            self._engine = Engine(self._limit, self._deflate)
-        return self._engine
+        engine = self._engine
+        if not isinstance(engine, Engine):
+            engine = self._engine = Engine(self._limit, self._deflate)
+        return engine
+
+    def _begin(self, data: bytes, start: int) -> tuple[Engine | Pieces, int]:
+        """Who is to read the frame at `start`, which the lane of whole frames did not take, and from where on."""
+        begun = pieces.begin(data, start, self._limit) if self._lanes else None
+        if begun is None:
+            return self._engine_of_all(), start
+        self._engine = begun[0]
+        return begun
 
     def _read(self, data: bytes) -> Iterator[Frame | None]:
         position = 0
@@ -187,7 +199,9 @@ class Protocol:
             if taken is not None:
                 frame, position = taken
             else:
-                engine = self._engine_of_all()
+                engine = self._engine
+                if engine is None:
+                    engine, position = self._begin(data, position)
                 frame, position = engine.receive(data, position)
                 if self._lanes and engine.at_rest:
                     self._engine = None
