@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import signal
+import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -37,3 +39,28 @@ def test_ctrl_c_before_it_listens_ends_it_quietly(loop: str, monkeypatch: pytest
         if isinstance(thread, threading.Timer):
             thread.join(5)
     assert threading.active_count() == before, "the watchdog has ended"
+
+
+#: Faults of a process that makes and drops three large messages, again and again.
+_FAULTS = """
+import resource
+from wsserver.net import process
+
+process._keep_memory_for({largest})
+before = 0
+for round in range(60):
+    if round == 10:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    messages = [b"x" * 2**20 for _ in range(3)]
+    del messages
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators do as they like")
+def test_large_messages_do_not_fetch_their_memory_page_by_page_each_time() -> None:
+    def faults(largest: int) -> int:
+        program = _FAULTS.format(largest=largest)
+        return int(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout)
+
+    assert faults(2**20) * 10 < faults(0)
