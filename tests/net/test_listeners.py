@@ -24,7 +24,7 @@ import wsserver
 from tests.net.talking import answer, converse
 from tests.peer import Peer
 from wsserver import Config, ConfigError, Server
-from wsserver.net import listeners
+from wsserver.net import binding, listeners
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -210,7 +210,7 @@ class TestUnixSocket:
         assert refusal(Config(uds="\0chat")).startswith("--uds takes the path of a file")
 
     def test_where_there_are_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(listeners, "_UNIX", None)
+        monkeypatch.setattr(binding, "UNIX", None)
         assert refusal(Config(uds="chat.sock")) == (
             "--uds needs UNIX sockets, which this system does not have: choose --host and --port"
         )

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import socket
-import stat
 import sys
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConfigError
 from ..guard.host import is_loopback
 from .arrivals import Arrivals
+from .binding import BACKLOG, UNIX, Binding, url_of
 from .tls import server_options
 
 if TYPE_CHECKING:
@@ -27,27 +25,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: How many accepted connections may wait for the loop. The kernel cuts it to its own maximum.
-_BACKLOG = 4096
-
 #: The kernel's own queue would hold megabytes that a slow reader has not taken, and "stop" would come behind them.
 _NOTSENT_LOWAT = 2**14
 
 #: The first descriptor that systemd hands over (sd_listen_fds(3)).
 _FIRST_INHERITED = 3
 
-#: None where there are no UNIX sockets.
-_UNIX = getattr(socket, "AF_UNIX", None)
-_FAMILIES = (socket.AF_INET, socket.AF_INET6, _UNIX)
+_FAMILIES = (socket.AF_INET, socket.AF_INET6, UNIX)
 
 #: Loops of Python 3.13 and later would remove the file of a UNIX socket, also one that systemd goes on listening on.
 _UNIX_OPTIONS: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-
-_ADVICE = {
-    errno.EADDRINUSE: "another --port, or 0 for a free one",
-    errno.EADDRNOTAVAIL: "a --host that is an address of this machine",
-    errno.EACCES: "a --port of 1024 or more",
-}
 
 
 class MakeOpening(Protocol):
@@ -74,17 +61,17 @@ class Listeners:
         self._given = given
         self._servers: list[asyncio.AbstractServer | Arrivals] = []
         self._closed: list[Arrivals] = []  # or about to be
-        self._file: tuple[str, os.stat_result] | None = None  # of the UNIX socket that is ours
+        self._binding = Binding(config)
 
     async def open(self, house: House, opening: MakeOpening) -> None:
         """Serves every connection with what `opening` makes. Raises `ConfigError`, and then listens nowhere."""
         tls = server_options(self._config)
         scheme = "wss" if tls else "ws"
-        sockets = list(self._given) or await self._bind(house.loop)
+        sockets = list(self._given) or (await self._binding.bind(house.loop))[0]
         try:
             for listener in sockets:
                 self._servers.append(await self._serve(listener, house, opening, tls))
-                self.urls.append(_url(listener, scheme, self._config.path))
+                self.urls.append(url_of(listener, scheme, self._config.path))
         except BaseException as exc:
             self.close()
             await self.wait_closed()
@@ -97,27 +84,21 @@ class Listeners:
     async def _serve(
         self, listener: socket.socket, house: House, opening: MakeOpening, tls: dict[str, Any]
     ) -> asyncio.AbstractServer | Arrivals:
-        if listener.family != _UNIX:
+        if listener.family != UNIX:
             _tune(listener)
         # What comes by a proxy comes from elsewhere, and no page sends a preamble.
         by_proxy = self._config.proxy_protocol
-        accept = partial(opening, not by_proxy and listener.family != _UNIX and is_loopback(listener.getsockname()[0]))
+        accept = partial(opening, not by_proxy and listener.family != UNIX and is_loopback(listener.getsockname()[0]))
         if tls or by_proxy:
-            listener.listen(_BACKLOG)
+            listener.listen(BACKLOG)
             return Arrivals(house, listener, accept, tls)
-        if listener.family == _UNIX:
-            return await house.loop.create_unix_server(accept, sock=listener, backlog=_BACKLOG, **_UNIX_OPTIONS)
-        return await house.loop.create_server(accept, sock=listener, backlog=_BACKLOG)
+        if listener.family == UNIX:
+            return await house.loop.create_unix_server(accept, sock=listener, backlog=BACKLOG, **_UNIX_OPTIONS)
+        return await house.loop.create_server(accept, sock=listener, backlog=BACKLOG)
 
     def close(self) -> None:
         """Listens no more. What was accepted stays open."""
-        if self._file is not None:
-            path, ours = self._file
-            self._file = None
-            with suppress(FileNotFoundError):
-                # Another server may have taken the path over.
-                if os.path.samestat(os.lstat(path), ours):
-                    os.unlink(path)
+        self._binding.remove_file()
         for server in self._servers:
             server.close()
         self._closed += [server for server in self._servers if isinstance(server, Arrivals)]
@@ -127,34 +108,6 @@ class Listeners:
         """Returns once nobody can be accepted any more; `close` was called."""
         for arrivals in self._closed:
             await arrivals.wait_closed()
-
-    async def _bind(self, loop: asyncio.AbstractEventLoop) -> list[socket.socket]:
-        config = self._config
-        if not config.uds:
-            return await _bind_tcp(loop, config.host.split(","), config.port)
-        try:
-            return [self._bind_unix(config.uds)]
-        except OSError as exc:
-            self.close()
-            reason = exc.strerror or exc
-            raise ConfigError(f"cannot listen on --uds {config.uds}: {reason}; choose another path") from exc
-
-    def _bind_unix(self, path: str) -> socket.socket:
-        if _UNIX is None:
-            raise ConfigError("--uds needs UNIX sockets, which this system does not have: choose --host and --port")
-        if "\0" in path:
-            raise ConfigError("--uds takes the path of a file: abstract names are not served")
-        _remove_stale(path)
-        listener = socket.socket(_UNIX, socket.SOCK_STREAM)
-        try:
-            listener.bind(path)
-            # The current directory may be another one when it is removed.
-            self._file = os.path.abspath(path), os.lstat(path)
-            listener.listen(_BACKLOG)
-        except OSError:
-            listener.close()
-            raise
-        return listener
 
 
 def inherited() -> list[socket.socket]:
@@ -189,58 +142,9 @@ def inherited() -> list[socket.socket]:
     return sockets
 
 
-async def _bind_tcp(loop: asyncio.AbstractEventLoop, hosts: list[str], port: int) -> list[socket.socket]:
-    """One socket for each address; with port 0 the first one chooses, and the others take the same port."""
-    addresses: list[tuple[int, tuple[Any, ...]]] = []
-    for host in map(str.strip, hosts):
-        try:
-            infos = await loop.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
-            )
-        except (socket.gaierror, UnicodeError) as exc:
-            reason = exc.strerror if isinstance(exc, OSError) else exc
-            raise ConfigError(f"--host {host} is no address of this machine ({reason})") from exc
-        addresses += [(family, tuple(address)) for family, _, _, _, address in infos]
-    sockets: list[socket.socket] = []
-    for family, (host, _, *scope) in dict.fromkeys(addresses):
-        try:
-            # It sets SO_REUSEADDR where that is safe, and keeps the sockets of IPv6 to IPv6.
-            sockets.append(socket.create_server((host, port, *scope), family=family, backlog=_BACKLOG))
-        except OSError as exc:
-            for bound in sockets:
-                bound.close()
-            reason = os.strerror(exc.errno) if exc.errno else str(exc)
-            advice = _ADVICE.get(exc.errno or 0, "another --host or --port")
-            raise ConfigError(f"cannot listen on {host} port {port}: {reason}; choose {advice}") from exc
-        port = sockets[0].getsockname()[1]
-    return sockets
-
-
-def _remove_stale(path: str) -> None:
-    """Removes a socket file that nobody listens on: a server that was killed has left it behind."""
-    with suppress(FileNotFoundError):
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise ConfigError(f"--uds {path} is a file that is no socket: remove it, or choose another path")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            # One whose backlog is full would make it wait.
-            probe.setblocking(False)
-            if probe.connect_ex(path) == errno.ECONNREFUSED:
-                os.unlink(path)
-
-
 def _tune(listener: socket.socket) -> None:
     """Connections inherit these options from the socket that accepts them."""
     # asyncio sets it only on sockets that were made with a protocol number, and those of `create_server` have none.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT)
-
-
-def _url(listener: socket.socket, scheme: str, path: str) -> str:
-    address = listener.getsockname()
-    if listener.family == _UNIX:
-        # In the form that Node's `ws` takes; an abstract name, which systemd may have bound, begins with a zero byte.
-        return f"{scheme}+unix:{os.fsdecode(address).replace(chr(0), '@')}:{path}"
-    host, port = address[:2]
-    shown = f"[{host}]" if listener.family == socket.AF_INET6 else host
-    return f"{scheme}://{shown}:{port}{path}"
