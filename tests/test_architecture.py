@@ -46,7 +46,7 @@ WORLDLESS = ("wire", "chat", "guard")
 
 #: The only modules, or packages, that may import a library.
 DOORS = {
-    "h11": ("wire.handshake", "wire.client", "net.requests"),
+    "h11": ("wire.handshake", "wire.client", "net.requests", "net.inquiry"),
     "wsproto": ("wire",),
     "orjson": ("chat",),
     "uvloop": ("net.process",),

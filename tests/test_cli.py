@@ -52,6 +52,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     calls: Served = []
     monkeypatch.setattr("wsserver.demo.check", lambda: None)
     monkeypatch.setattr("wsserver.net.process.run", lambda generate, config: calls.append((generate, config)))
+    monkeypatch.setattr("wsserver.net.workers.supervise", lambda config: calls.append((None, config)))
     return calls
 
 
@@ -61,6 +62,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "ssl_keyfile": {"ssl_certfile": "x"},
     "ssl_ca_certs": {"ssl_certfile": "x"},
     "durability": {"redis": "redis://x"},
+    "workers": {"redis": "redis://x"},
 }
 
 

@@ -173,6 +173,14 @@ def test_the_hard_limit_is_not_below_the_soft_one() -> None:
     assert refusal(soft_limit=11, hard_limit=10) == "--hard-limit (10) must not be below --soft-limit (11)"
 
 
+def test_several_processes_need_redis_or_sessions_that_nobody_resumes() -> None:
+    assert refusal(workers=4) == (
+        "--workers 4 needs --redis: a client that comes back may reach another process than that of its session;"
+        " or set --resume-ttl 0, so that none comes back"
+    )
+    assert Config(workers=4, redis="redis://x").workers == Config(workers=4, resume_ttl=0).workers == 4
+
+
 def test_durability_is_that_of_redis() -> None:
     assert refusal(durability="strict") == "--durability does nothing without --redis: set that too"
 

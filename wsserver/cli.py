@@ -53,9 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def serve(app: str | None, config: Config) -> None:
     """Serves `module:attribute`, or the demo."""
+    from .net import handover
     from .net.process import run
 
-    if app is None:
+    if config.workers > 1 and handover.place() is None:
+        # It only starts others, who import what is to be served: so it is never older than they are.
+        from .net.workers import supervise
+
+        supervise(config)
+    elif app is None:
         from . import demo
 
         demo.check()

@@ -80,6 +80,7 @@ class Config:
     port: int = _setting(8765, "TCP port", zero="a free one, printed", maximum=65535)
     uds: str = _setting("", "path of a UNIX socket to listen on, instead of host and port")
     path: str = _setting("/ws/chat", "path of the WebSocket")
+    workers: int = _setting(1, "processes that serve the port", maximum=1024)
     loop: Loop = _setting("uvloop", "event loop; uvloop where it runs", of=Loop)
     framing: Framing = _setting("lanes", "wsproto takes every frame through wsproto, to compare", of=Framing)
     echo: bool = _setting(False, "mount a raw echo at /echo")
@@ -193,6 +194,11 @@ class Config:
         for name in ("ssl_keyfile", "ssl_ca_certs"):
             if getattr(self, name) and not self.ssl_certfile:
                 raise ConfigError(f"{flag(name)} does nothing without {flag('ssl_certfile')}: set that too")
+        if self.workers > 1 and not self.redis and self.resume_ttl:
+            raise ConfigError(
+                f"{flag('workers')} {self.workers} needs {flag('redis')}: a client that comes back may reach another"
+                f" process than that of its session; or set {flag('resume_ttl')} 0, so that none comes back"
+            )
         if self.durability != "fast" and not self.redis:
             raise ConfigError(f"{flag('durability')} does nothing without {flag('redis')}: set that too")
         if self.hard_limit < self.soft_limit:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from .requests import Request
     from .server import Server
 
-_MOST_AT_ONCE = 1000
+#: The longest list of sessions.
+MOST_AT_ONCE = 1000
 
 #: How long a push may wait for room in the session, in seconds.
 _PUSH_TIMEOUT = 5.0
@@ -84,7 +85,7 @@ class Admin:
             raise Refused(400, "limit must be a whole number of at most 9 digits")
         names = sorted(session.id for session in self._server.sessions)
         after = request.query.get("after", "")
-        shown = [name for name in names if name > after][: min(int(limit), _MOST_AT_ONCE)]
+        shown = [name for name in names if name > after][: min(int(limit), MOST_AT_ONCE)]
         return _json({"count": len(names), "sessions": [self._brief(self._server.sessions[name]) for name in shown]})
 
     async def _show(self, request: Request) -> Response:

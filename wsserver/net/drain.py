@@ -7,6 +7,9 @@ import logging
 from random import random
 from typing import TYPE_CHECKING
 
+from .admission import Opening
+from .arrivals import Arrival
+
 if TYPE_CHECKING:
     from .server import Server
 
@@ -16,6 +19,10 @@ logger = logging.getLogger(__name__)
 #: this time, in seconds, and within half of the time that there is.
 _CLIENTS_PER_SECOND = 200
 _LONGEST_SPREAD = 5.0
+
+#: How long those who were accepted last have for their handshakes, and how often they are looked at, in seconds.
+_LAST_HANDSHAKES = 1.0
+_GLANCE = 0.02
 
 
 async def drain(server: Server) -> None:
@@ -41,3 +48,19 @@ async def drain(server: Server) -> None:
     except TimeoutError:
         logger.warning("draining took too long: %d answers are cut", len(server.turns.runs))
     await server.close()
+
+
+async def drain_beside(server: Server) -> None:
+    """The same where others accept on the same sockets: those that were accepted here last are let in all the same.
+
+    To their clients the service is there. Who does not say in time what it wants is refused.
+    """
+    server.stop_listening()
+    deadline = server.loop.time() + _LAST_HANDSHAKES
+    while True:
+        # Also for those that the loop has accepted and not shown yet.
+        await asyncio.sleep(_GLANCE)
+        under_way = any(isinstance(member, Opening | Arrival) for member in server.sockets)
+        if not under_way or server.loop.time() >= deadline:
+            break
+    await server.drain()

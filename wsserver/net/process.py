@@ -9,15 +9,24 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from ..config import Config, MiB
+from . import handover
+from .admin import Admin
+from .channel import Channel
+from .drain import drain_beside
 from .listeners import inherited
+from .output import announce, set_up_log
+from .requests import Requests
 from .server import Server
+from .workers import supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
+    from .handover import Place
     from .house import Authenticate, OnOpen
     from .run import Generate
     from .sessions import OnClose
@@ -45,15 +54,23 @@ def run(
     that systemd has opened for this process (sd_listen_fds(3)) are served instead of the addresses of `config`. Logs to
     standard error, unless the program has set up logging by itself. Raises `ConfigError` where something
     cannot work.
+
+    With `workers` above 1 this process only keeps them, each being the same command line started anew, up to here; it
+    raises `SystemExit` where the first of them does not come to serve.
     """
     config = config or Config()
-    logging.basicConfig(
-        level=config.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    # At INFO it names each address that it asks, with its query.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    place = handover.place()
+    if place is None and config.workers > 1:
+        supervise(config)
+        return
+    set_up_log(config, place.name if place else "")
     server = Server(
-        generate, config, on_open=on_open, on_close=on_close, authenticate=authenticate, sockets=inherited()
+        generate,
+        config if place is None else _share(config),
+        on_open=on_open,
+        on_close=on_close,
+        authenticate=authenticate,
+        sockets=inherited() if place is None else place.listeners,
     )
     _keep_memory_for(config.max_message_size)
     # Callbacks that do not end, and threads that they left behind, would keep the loop from closing for ever.
@@ -61,7 +78,7 @@ def run(
     watchdog.daemon = True
     with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop_factory(config.loop)) as runner:
         try:
-            runner.run(_serve(server))
+            runner.run(_serve(server) if place is None else _work(server, place))
         finally:
             watchdog.start()
     watchdog.cancel()
@@ -114,24 +131,58 @@ async def _serve(server: Server) -> None:
         handled = () if sys.platform == "win32" else (signal.SIGINT, signal.SIGTERM)
         for number in handled:
             loop.add_signal_handler(number, signalled)
-        for url in server.urls:
-            sys.stdout.write(f"Listening on {url}\n")
-        if server.config.admin_port:
-            sys.stdout.write(f"Admin on http://{server.config.admin_host}:{server.config.admin_port}/sessions\n")
-            if not server.config.admin_token:
-                sys.stdout.write(f"Admin token {server.admin_token}\n")
-        sys.stdout.flush()
+        announce(server.urls, server.config, server.admin_token)
         await first.wait()
-        if server.turns.runs:
-            logger.info(
-                "shutting down once all answers are complete (%d), within %g s; a second signal, or Ctrl-C, cuts them",
-                len(server.turns.runs),
-                server.config.drain_timeout,
-            )
-        else:
-            logger.info("shutting down")
-        drained, hurried = loop.create_task(server.drain()), loop.create_task(second.wait())
-        await asyncio.wait((drained, hurried), return_when=asyncio.FIRST_COMPLETED)
-        hurried.cancel()
-        if drained.done():
-            await drained
+        _say_what_it_waits_for(server)
+        await _unless(second, server.drain())
+
+
+async def _work(server: Server, place: Place) -> None:
+    """The same for a worker: what its supervisor says once may come from others too, so that twice is no hurry."""
+    loop = asyncio.get_running_loop()
+    first, second = asyncio.Event(), asyncio.Event()
+
+    def cut() -> None:
+        first.set()
+        second.set()
+
+    # Before anybody is served: from then on no signal may cut what runs.
+    loop.add_signal_handler(signal.SIGTERM, first.set)
+    loop.add_signal_handler(signal.SIGINT, cut)
+    # It is the supervisor that a hangup is for, where it goes to all of them.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    channel = Channel(place.channel, loop, orphaned=first.set)
+    try:
+        async with server:
+            channel.serve(Requests(server, Admin(server)))
+            await first.wait()
+            channel.leaving()
+            _say_what_it_waits_for(server)
+            await _unless(second, drain_beside(server))
+    finally:
+        channel.close()
+
+
+def _share(config: Config) -> Config:
+    """What is one worker's: the admin port is the supervisor's, and memory is that of one machine."""
+    return replace(config, admin_port=0, max_memory=config.max_memory and max(1, config.max_memory // config.workers))
+
+
+def _say_what_it_waits_for(server: Server) -> None:
+    if server.turns.runs:
+        logger.info(
+            "shutting down once all answers are complete (%d), within %g s; a second signal, or Ctrl-C, cuts them",
+            len(server.turns.runs),
+            server.config.drain_timeout,
+        )
+    else:
+        logger.info("shutting down")
+
+
+async def _unless(hurry: asyncio.Event, end: Coroutine[Any, Any, None]) -> None:
+    """Awaits `end`, or until somebody is in a hurry."""
+    drained, hurried = asyncio.create_task(end), asyncio.create_task(hurry.wait())
+    await asyncio.wait((drained, hurried), return_when=asyncio.FIRST_COMPLETED)
+    hurried.cancel()
+    if drained.done():
+        await drained

@@ -210,6 +210,10 @@ class Server:
     def begin_to_drain(self) -> None:
         """From now on nobody is let in."""
         self.draining = self.conversation.draining = True
+        self.stop_listening()
+
+    def stop_listening(self) -> None:
+        """From now on nobody new is accepted."""
         self._listeners.close()
 
     def send_away(self, session: Session) -> None:

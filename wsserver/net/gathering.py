@@ -1,0 +1,116 @@
+"""The admin port of a supervisor: what `admin` answers, over all workers.
+
+Lists are merged; what is meant for one session goes to all workers, and the one that has it answers. Beside that::
+
+    GET /workers    the processes: {"workers": [{"worker": 0, "pid": 71, "state": "ready", "seconds": 3.5, …}, …]}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from ..chat import envelope
+from .admin import MOST_AT_ONCE
+from .gate import Refused
+from .gate import json_response as _json
+from .requests import Request, Response
+
+if TYPE_CHECKING:
+    from .supervisor import Supervisor
+    from .worker import Worker
+
+logger = logging.getLogger(__name__)
+
+
+class Gathering:
+    """Answers the requests of the admin port of `supervisor`; who may ask has been decided before."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+
+    async def __call__(self, request: Request) -> Response:
+        try:
+            if request.path == ("sessions",) and request.method == "GET":
+                return await self._list(request)
+            if request.path == ("workers",):
+                return self._workers(request)
+            return await self._find(request)
+        except Refused as exc:
+            return exc.response
+
+    async def gather(self, path: str) -> list[dict[str, Any]]:
+        """The JSON objects that the workers answer to `GET path`, by place; `worker` in each says which it is of.
+
+        Workers that run empty are among them, behind those that have taken their places. Who gives no such answer is
+        left out.
+        """
+        replies = await self._ask_all(Request("GET", tuple(path.split("/")[1:]), {}, {}, b""))
+        return [
+            {**document, "worker": worker.index}
+            for worker, reply in replies
+            if reply is not None and reply.status == 200 and isinstance(document := _value(reply), dict)
+        ]
+
+    async def _ask_all(self, request: Request) -> list[tuple[Worker, Response | None]]:
+        """What each worker answers, None for no answer; raises `Refused` where there is none to ask."""
+        workers = sorted(
+            (worker for worker in self._supervisor.workers if worker.ready.is_set()),
+            key=lambda worker: (worker.index, worker.leaving.is_set(), worker.pid),
+        )
+        if not workers:
+            raise Refused(503, "no worker serves", Retry_After="1")
+        return list(zip(workers, await asyncio.gather(*(_ask(worker, request) for worker in workers)), strict=True))
+
+    # -- one request each ----------------------------------------------------------------------------------------
+
+    async def _list(self, request: Request) -> Response:
+        """All together; the first that finds fault with the request answers it."""
+        count, sessions = 0, []
+        replies = await self._ask_all(request)
+        for worker, reply in replies:
+            if reply is None:
+                raise _silent(worker)
+            if reply.status != 200:
+                return reply
+            found = _value(reply)
+            count += found["count"]
+            sessions += [{**session, "worker": worker.index} for session in found["sessions"]]
+        limit = min(int(request.query.get("limit", "100")), MOST_AT_ONCE)
+        return _json({"count": count, "sessions": sorted(sessions, key=lambda session: session["id"])[:limit]})
+
+    async def _find(self, request: Request) -> Response:
+        """The answer of the one that has what is asked for; the others know nothing of it."""
+        replies = await self._ask_all(request)
+        answers = [reply for _, reply in replies if reply is not None]
+        for reply in answers:
+            if reply.status != 404:
+                return reply
+        for worker, missing in replies:
+            if missing is None:
+                raise _silent(worker)
+        return answers[0]
+
+    def _workers(self, request: Request) -> Response:
+        if request.method != "GET":
+            raise Refused(405, "this takes GET", Allow="GET")
+        restarts = {slot.index: slot.restarts for slot in self._supervisor.slots}
+        workers = sorted(self._supervisor.workers, key=lambda worker: (worker.index, worker.pid))
+        return _json({"workers": [{**worker.brief(), "restarts": restarts[worker.index]} for worker in workers]})
+
+
+async def _ask(worker: Worker, request: Request) -> Response | None:
+    try:
+        return await worker.ask(request)
+    except OSError as exc:
+        logger.warning("%s does not answer: %s", worker.name, exc or type(exc).__name__)
+        return None
+
+
+def _silent(worker: Worker) -> Refused:
+    return Refused(503, f"{worker.name} does not answer", Retry_After="1")
+
+
+def _value(reply: Response) -> Any:
+    return envelope.decode_value(reply.body)
