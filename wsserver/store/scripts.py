@@ -1,0 +1,47 @@
+"""The Lua scripts of this store, one an operation; each file says at its head what its keys and arguments are."""
+
+from __future__ import annotations
+
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: What Redis takes as an argument.
+Argument = bytes | str | int
+
+
+class Script(NamedTuple):
+    """A script by its source, and by the name that Redis knows it by once it has seen it."""
+
+    source: str
+    digest: str
+
+
+@cache
+def script(name: str) -> Script:
+    """The script of that name."""
+    source = files(__package__).joinpath("lua", f"{name}.lua").read_text("utf-8")
+    return Script(source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+class Command(NamedTuple):
+    """What is sent to Redis; `key` says to which node of a cluster."""
+
+    key: str
+    words: tuple[Argument, ...]
+    script: Script | None = None
+
+    @property
+    def in_full(self) -> tuple[Argument, ...]:
+        """For a Redis that does not know the script yet."""
+        return self.words if self.script is None else ("EVAL", self.script.source, *self.words[2:])
+
+
+def run(name: str, keys: Sequence[str], *arguments: Argument) -> Command:
+    """The script of that name, as a command; all its keys are on one node."""
+    found = script(name)
+    return Command(keys[0], ("EVALSHA", found.digest, len(keys), *keys, *arguments), found)

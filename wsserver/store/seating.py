@@ -1,0 +1,146 @@
+"""The lease of a process, and the places that it holds of seats which all processes count together.
+
+All keys have one hash tag, so that one script sees them all. What a process holds is one hash, which is gone when its
+lease is over. Redis is always told how many places this process holds, never one more or one less: so what is done
+twice, or not at all because Redis was out of reach, is right again with the next exchange.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ..errors import StoreError
+from .scripts import Command, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .lane import Lanes
+    from .port import Seat
+    from .scripts import Argument
+
+_Asking = tuple["Mapping[Seat, int]", "asyncio.Future[Seat | None]"]
+
+
+class Seating:
+    """As one process sees it. One exchange with Redis is under way at a time; what is asked meanwhile is the next."""
+
+    def __init__(self, lanes: Lanes, process: str, prefix: str, lease: float) -> None:
+        self._lanes = lanes
+        self._process = process
+        self._prefix = prefix
+        self._lease = round(lease * 1000)
+        self._held: Counter[Seat] = Counter()
+        self._changed: set[Seat] = set()
+        self._whole = True  # Redis has to be told all that is held
+        self._others: list[str] = []
+        self._asking: list[_Asking] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def renew(self) -> None:
+        """As `Store.renew`."""
+        await self._ask({})
+
+    async def sit(self, seats: Mapping[Seat, int]) -> Seat | None:
+        """As `Store.sit`."""
+        return await self._ask(seats)
+
+    async def stand(self, seats: Iterable[Seat]) -> None:
+        """As `Store.stand`. What is given back is given back, though Redis may hear of it later."""
+        seats = list(seats)
+        self._held.subtract(seats)
+        self._changed.update(seats)
+        await self._ask({})
+
+    async def is_alive(self, process: str) -> bool:
+        """As `Store.is_alive`."""
+        key = self._key(process)
+        return bool(await self._lanes.call(Command(key, ("EXISTS", key))))
+
+    async def leave(self) -> None:
+        """Ends the lease."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        own, all_ = self._key(self._process), self._processes
+        await asyncio.gather(
+            self._lanes.call(Command(own, ("DEL", own))),
+            self._lanes.call(Command(all_, ("ZREM", all_, self._process))),
+        )
+
+    @property
+    def _processes(self) -> str:
+        return f"{self._prefix}processes:{{seats}}"
+
+    def _key(self, process: str) -> str:
+        return f"{self._prefix}process:{{seats}}:{process}"
+
+    def _ask(self, seats: Mapping[Seat, int]) -> asyncio.Future[Seat | None]:
+        future: asyncio.Future[Seat | None] = asyncio.get_running_loop().create_future()
+        self._asking.append((seats, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._drive())
+        return future
+
+    async def _drive(self) -> None:
+        asking: list[_Asking] = []
+        try:
+            while self._asking:
+                asking, self._asking = self._asking, []
+                await self._settle(asking)
+        finally:
+            self._task = None
+            for _, future in (*asking, *self._asking):
+                if not future.done():
+                    future.set_exception(StoreError("this store is closed"))
+            self._asking = []
+
+    async def _settle(self, asking: list[_Asking]) -> None:
+        try:
+            answers = await self._exchange([seats for seats, _ in asking])
+        except StoreError as exc:
+            self._whole = True
+            for _, future in asking:
+                if not future.done():
+                    future.set_exception(exc)
+            return
+        for (seats, future), answer in zip(asking, answers, strict=True):
+            if future.done():
+                # Who asked has gone: with the next exchange Redis hears that the places are free.
+                self._changed.update(seats)
+            elif answer is None:
+                self._held.update(seats.keys())
+                future.set_result(None)
+            else:
+                future.set_result(answer)
+
+    async def _exchange(self, requests: list[Mapping[Seat, int]]) -> list[Seat | None]:
+        """For each request None, or the seat that has no place."""
+        changed, self._changed = self._changed, set()
+        while True:
+            told = dict.fromkeys(
+                (*(self._held if self._whole else changed), *(seat for seats in requests for seat in seats))
+            )
+            names = list(told)
+            what, *answers = await self._lanes.call(self._command(names, requests))
+            if what == b"ok":
+                self._whole = False
+                return [names[answer - 1] if answer else None for answer in answers]
+            if what == b"who":
+                self._others = [name for answer in answers if (name := answer.decode()) != self._process]
+            else:
+                self._whole = True
+
+    def _command(self, names: list[Seat], requests: list[Mapping[Seat, int]]) -> Command:
+        numbers = {seat: number for number, seat in enumerate(names, 1)}
+        processes = [self._process, *self._others]
+        words: list[Argument] = [*processes, self._lease, "all" if self._whole else "", len(names)]
+        for seat in names:
+            words += (f"{seat.kind}:{seat.name}", self._held[seat])
+        for seats in requests:
+            words.append(len(seats))
+            for seat, limit in seats.items():
+                words += (numbers[seat], limit)
+        return run("seats", [self._processes, *map(self._key, processes)], *words)
