@@ -54,7 +54,15 @@ DOORS = {
     "cryptography": ("guard.keys",),
     "httpx": ("net.fetch",),
     "redis": ("store",),
+    "openai": ("adapters.openai", "adapters.openai_errors"),
+    "pydantic": ("adapters.functions",),
+    "pydantic_core": ("adapters.functions",),
 }
+
+#: To be imported where nothing but the dependencies is installed.
+ADAPTERS = sorted(
+    f"wsserver.adapters.{path.stem}" for path in (Path(wsserver.__file__).parent / "adapters").glob("[!_]*.py")
+)
 
 MAX_LINES = 300
 LONGER: set[str] = set()
@@ -169,6 +177,32 @@ def doors(tree: Tree) -> list[str]:
     ]
 
 
+def lazy(tree: Tree) -> list[str]:
+    """Adapters import their libraries only when they are used, in functions: an adapter that is there costs nothing."""
+    return [
+        f"{module.place} imports {found.target} at once"
+        for module in tree.values()
+        if top(module.place) == "adapters"
+        for found in imports_of(_without_functions(module.tree), module.name, set())
+        if not found.typing_only and top(found.target) not in {ROOT, "", *sys.stdlib_module_names}
+    ]
+
+
+def _without_functions(tree: ast.Module) -> ast.Module:
+    """What runs when the module is imported."""
+
+    class Hollow(ast.NodeTransformer):
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+            """Nothing of it."""
+
+        def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+            """Nothing of it."""
+
+    hollow = Hollow().visit(ast.parse(ast.unparse(tree)))
+    assert isinstance(hollow, ast.Module)
+    return hollow
+
+
 def lengths(tree: Tree) -> list[str]:
     return [
         f"{module.place} has {module.source.count(chr(10))} lines"
@@ -210,7 +244,7 @@ def house() -> Tree:
     return tree_of({path.relative_to(root).as_posix(): path.read_text("utf-8") for path in root.rglob("*.py")})
 
 
-@pytest.mark.parametrize("rule", [floors, cycles, worldless, doors, lengths, silence, docstrings])
+@pytest.mark.parametrize("rule", [floors, cycles, worldless, doors, lazy, lengths, silence, docstrings])
 def test_the_house(rule: Callable[[Tree], list[str]], house: Tree) -> None:
     assert len(house) > 20
     assert rule(house) == []
@@ -284,6 +318,15 @@ def test_a_library_beside_its_door_is_seen(library: str, door: str, elsewhere: s
         assert len(doors(tree_of({elsewhere: source}))) == 1
 
 
+def test_an_adapter_that_imports_its_library_at_once_is_seen() -> None:
+    for source in ("import openai", "class A:\n    from openai import x", "try:\n    import openai\nfinally:\n    f()"):
+        assert lazy(tree_of({"adapters/a.py": source})) == ["adapters.a imports openai at once"]
+        assert lazy(tree_of({"net/a.py": source})) == []
+    for source in ("class A:\n    async def f():\n        import openai", TYPING + "import openai", "import asyncio"):
+        assert lazy(tree_of({"adapters/a.py": source})) == []
+    assert lazy(tree_of({"adapters/a.py": "from . import b\nfrom ..errors import ConfigError"})) == []
+
+
 def test_other_violations_are_seen() -> None:
     assert lengths(tree_of({"a.py": "x = 1\n" * MAX_LINES})) == []
     assert lengths(tree_of({"a.py": "x = 1\n" * (MAX_LINES + 1)})) == ["a has 301 lines"]
@@ -297,7 +340,8 @@ def test_other_violations_are_seen() -> None:
 
 
 def test_importing_it_needs_nothing_but_its_dependencies() -> None:
-    code = "import sys, wsserver; print(*{name.partition('.')[0] for name in sys.modules})"
+    modules = ("wsserver", "wsserver.demo", *ADAPTERS)
+    code = f"import sys, {', '.join(modules)}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     environment = {"PYTHONPATH": str(Path(wsserver.__file__).parents[1])}
     bare, full = (
         {
@@ -307,6 +351,6 @@ def test_importing_it_needs_nothing_but_its_dependencies() -> None:
             ).stdout.split()
             if name not in sys.stdlib_module_names
         }
-        for text in (code.replace(", wsserver", ""), code)
+        for text in (code.replace(", ".join(("", *modules)), ""), code)
     )
     assert full - bare == {"wsserver", "h11", "orjson", "wsproto"}

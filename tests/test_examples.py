@@ -11,7 +11,9 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import asynccontextmanager, closing
+from datetime import date, timedelta
 from functools import partial
+from importlib import import_module
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,8 @@ import pytest
 import uvicorn
 import websockets
 
-from examples import ask, conversations, echo, fastapi_app, resume_client
+from examples import ask, conversations, echo, fastapi_app, generator, resume_client
+from tests.adapters.endpoint import Endpoint, calls, says
 from tests.client.proxy import Fate, failing
 from tests.clock import run_virtually
 from tests.peer import Peer, Refused, request, text_of
@@ -76,6 +79,45 @@ async def until(peer: Peer, name: str) -> dict[str, Any]:
     while (event := await peer.event())["event"] != name:
         pass
     return event
+
+
+def test_generator() -> None:
+    async def main() -> None:
+        async with Server(generator.generate, Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
+            await peer.ask("How do I make tea?")
+            events = await peer.turn()
+            assert [event["event"] for event in events] == "start tool tool source".split() + ["token"] * 5 + [
+                "complete"
+            ]
+            assert text_of(events) == "Tea wants water that boils. "
+            await peer.ask("How do I make soup?")
+            question = (await until(peer, "ask"))["data"]
+            await peer.send({"event": "answer", "data": {"call_id": question["call_id"], "value": True}})
+            assert text_of(await peer.turn()).endswith("has just boiled. ")
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_openai_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        arguments = '{"order": 7, "speed": "express"}'
+        async with Endpoint.serve(calls(("today", "{}"), ("delivery", arguments)), says("In two days.")) as endpoint:
+            monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+            monkeypatch.delitem(sys.modules, "examples.openai_tools", raising=False)
+            generate = import_module("examples.openai_tools").generate
+            async with Server(generate, Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
+                await peer.ask("When does my order come?")
+                events = await peer.turn()
+            await generate.aclose()
+            assert text_of(events) == "In two days."
+            shown = [event["data"] for event in events if event["event"] == "tool"]
+            assert sorted(tool["status"] for tool in shown) == ["finished"] * 2 + ["started"] * 2
+            assert "looking up your order …" in [tool.get("message") for tool in shown]
+            told = [message["content"] for message in endpoint.bodies[1]["messages"][-2:]]
+            assert told[0] == str(date.today())
+            assert json.loads(told[1]) == {"order": 7, "arrives": str(date.today() + timedelta(2))}
+
+    asyncio.run(asyncio.wait_for(main(), 30))
 
 
 def test_embed() -> None:

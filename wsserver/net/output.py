@@ -25,8 +25,9 @@ def set_up_log(config: Config, worker: str = "") -> None:
         stream=sys.stderr,
         format=f"%(asctime)s %(levelname)s {process}%(name)s: %(message)s",
     )
-    # At INFO it names each address that it asks, with its query.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # At INFO they name each address that they ask, with its query.
+    for name in ("httpx", "httpx2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def announce(urls: Iterable[str], config: Config, admin_token: str) -> None:
