@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from wsserver.chat.events import RESERVED, Custom, Message, Reset, Source, Status, Token, Tool
+from wsserver.chat.events import RESERVED, Custom, Reset, Source, Status, Token, Tool
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_items(item: Token | Tool | Source | Status | Reset | Custom, event: str
     assert (item.event, item.data()) == (event, data)
 
 
-@pytest.mark.parametrize("item", [Token("x"), Tool("c", "n"), Source(), Status(""), Reset(), Custom("n"), Message("x")])
+@pytest.mark.parametrize("item", [Token("x"), Tool("c", "n"), Source(), Status(""), Reset(), Custom("n")])
 def test_items_are_values(item: Any) -> None:
     with pytest.raises((FrozenInstanceError, TypeError)):
         item.value = "y"

@@ -11,6 +11,8 @@ import pytest
 from tests.clock import run_virtually
 from tests.peer import BINARY, TEXT, Event, Peer, masked, text_of
 from wsserver import Config, Server, Turn
+from wsserver.guard.seats import Owner
+from wsserver.net.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -453,5 +455,27 @@ class TestPace:
                     await server.close()
                     assert (await peer.closed())[0] == 1012
                 await server.sockets.emptied()
+
+        run_virtually(main())
+
+    def test_of_its_owner_also_once_others_were_many(self) -> None:
+        """What the connection has at hand of its owner's use is not counted on when it was dropped."""
+
+        async def main() -> None:
+            config = Config(port=0, message_rate=1, max_connections_per_ip=2, ping_interval=0)
+            async with Server(answer, config) as server, Peer.connect(server.urls[0]) as peer:
+                await peer.send({"event": "ping"})
+                await peer.event("pong")
+                [connection] = server.sockets
+                assert isinstance(connection, Connection) and connection.account is not None
+                stale, owner = connection.account, connection.seat.owner
+                await asyncio.sleep(60)
+                for number in range(2000):
+                    server.conversation._pace.account(Owner("user", f"u{number}"), server.loop.time())
+                assert stale.dropped
+                await peer.send({"event": "ping"})
+                await peer.event("pong")
+                account = server.conversation._pace.account(owner, server.loop.time())
+                assert (connection.account, account.messages_until > server.loop.time()) == (account, True)
 
         run_virtually(main())

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hypothesis import settings
 
+from wsserver.wire.frames import Frame
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from wsserver.wire.frames import Frame
     from wsserver.wire.protocol import Protocol, State
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -114,8 +115,8 @@ def hear(protocol: Protocol, *chunks: bytes) -> Outcome:
     """What a connection makes of these reads of its socket: a single message is tried first."""
     messages: list[Frame] = []
     for chunk in chunks:
-        message = protocol.receive_message(chunk)
-        messages += [message] if message is not None else protocol.receive_data(chunk)
+        text = protocol.receive_text(chunk)
+        messages += [Frame(TEXT, text)] if text is not None else protocol.receive_data(chunk)
     return Outcome(messages, flush(protocol), protocol.state, protocol.close_code, protocol.close_reason)
 
 

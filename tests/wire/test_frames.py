@@ -31,7 +31,8 @@ from wsserver.wire.frames import (
     _INTEGER_XOR_LIMIT,
     Frame,
     decode,
-    decode_message,
+    decode_header,
+    decode_text,
     encode,
     encode_header,
     encode_texts,
@@ -178,17 +179,46 @@ class TestBaseFramingProtocolIn:  # RFC 6455, section 5.2
         assert all(decode(octet, 0, LIMIT) is None for octet in octets(masked(TEXT, b"Hello")))
 
 
-class TestOneMessageAndNothingElse:
+class TestOneTextAndNothingElse:
     @pytest.mark.parametrize("frame", WHOLE, ids=repr)
     def test_is_what_the_lane_takes_to_the_last_byte(self, frame: Frame) -> None:
         data = masked(*frame)
-        assert decode_message(data, LIMIT) == (frame if frame.opcode in (TEXT, BINARY) else None)
-        assert decode_message(data + b"\x81", LIMIT) is None
-        assert decode_message(data[:-1], LIMIT) is None
+        assert decode_text(data, LIMIT) == (frame.payload if frame.opcode == TEXT else None)
+        assert decode_text(data + b"\x81", LIMIT) is None
+        assert decode_text(data[:-1], LIMIT) is None
+
+    @pytest.mark.parametrize("length", LENGTHS)
+    @pytest.mark.parametrize("mask", [MASK, b"\0\0\0\0", b"\xff\x00\x80\x7f"])
+    def test_of_every_length(self, length: int, mask: bytes) -> None:
+        text = ("é" * length).encode()[:length] if length % 2 == 0 else b"x" * length
+        data = masked(TEXT, text, mask=mask)
+        assert decode_text(data, LIMIT) == text
+        assert decode_text(data, length) == text
+        assert decode_text(data, length - 1) is None
+        # With a length that does not fit, also in the bytes that look like one.
+        assert decode_text(data[:1] + bytes([data[1] ^ 1]) + data[2:], LIMIT) is None
+
+    @pytest.mark.parametrize("content", [b"ok\xff", b"cut \xe9\x80", b"\xed\xa0\x80", b"\xff" * 200])
+    def test_what_is_no_utf_8_is_for_the_engine_to_refuse(self, content: bytes) -> None:
+        assert decode_text(masked(TEXT, content), LIMIT) is None
 
     @given(st.binary(max_size=40))
     @examples
     def test_garbage_is_read_as_the_lane_reads_it(self, data: bytes) -> None:
         taken = decode(data, 0, LIMIT)
-        whole = taken is not None and taken[1] == len(data) and taken[0].opcode in (TEXT, BINARY)
-        assert decode_message(data, LIMIT) == (taken[0] if taken is not None and whole else None)
+        whole = taken is not None and taken[1] == len(data) and taken[0].opcode == TEXT
+        assert decode_text(data, LIMIT) == (taken[0].payload if taken is not None and whole else None)
+
+
+class TestTheHeaderOfAMessage:
+    @pytest.mark.parametrize("length", LENGTHS)
+    def test_says_its_length_and_where_it_begins(self, length: int) -> None:
+        data = b"before" + masked(BINARY, b"x" * length)
+        body = len(data) - length
+        assert decode_header(data, 6) == (BINARY, length, body)
+        assert decode_header(data[:body], 6) == (BINARY, length, body)
+        assert [decode_header(data[:end], 6) for end in range(body)] == [None] * body
+
+    @pytest.mark.parametrize("length, width", [(0, 2), (125, 2), (0, 8), (65535, 8)])
+    def test_not_where_fewer_bytes_would_do(self, length: int, width: int) -> None:
+        assert decode_header(header(BINARY, length, width=width) + MASK, 0) is None

@@ -30,21 +30,29 @@ encode_value = orjson.dumps
 def encode_event(
     event: str, data: Mapping[str, Any], session_id: str, turn: int | None = None, seq: int | None = None
 ) -> bytes:
-    """A server event; `turn` and `seq` only where it has them. Raises `TypeError` for what JSON cannot hold."""
+    """A server event; `turn` and `seq` only where it has them. Raises `TypeError` for what JSON cannot hold.
+
+    What is kept must be given to `kept` first.
+    """
     envelope: dict[str, Any] = {"event": event, "data": data, "session_id": session_id}
     if turn is not None:
         envelope["turn"] = turn
     if seq is not None:
         envelope["seq"] = seq
     try:
-        return encode_kept(envelope)
+        return orjson.dumps(envelope)
     except orjson.JSONEncodeError as exc:
         raise TypeError(f"the data of the event {event!r} cannot be written as JSON: {exc}") from exc
 
 
 def encode_kept(value: Any) -> bytes:
     """The JSON of a value that is kept for long."""
-    return b"".join((orjson.dumps(value), b""))
+    return kept(orjson.dumps(value))
+
+
+def kept(payload: bytes) -> bytes:
+    """The same JSON in no more memory than it needs."""
+    return b"".join((payload, b""))
 
 
 def encode_shown(value: Any) -> bytes:
@@ -94,7 +102,7 @@ def decode_event(payload: bytes) -> events.ClientEvent:
     if ref is not None and not (isinstance(ref, str) and len(ref.encode()) <= MAX_ID_SIZE):
         raise _bad(f"id must be a string of at most {MAX_ID_SIZE} bytes")
     # No deeper than it has brackets: what has few of them need not be looked through.
-    if payload.count(b"[") + payload.count(b"{") > _FEW_BRACKETS:
+    if len(payload) > _FEW_BRACKETS and payload.count(b"[") + payload.count(b"{") > _FEW_BRACKETS:
         _refuse_depth(envelope, ref)
     if name is None and "content" in envelope:
         return _message(envelope, ref)

@@ -140,7 +140,10 @@ Item = str | Token | Tool | Source | Status | Reset | Custom
 """What a callback may yield or send."""
 
 
-@dataclass(frozen=True, slots=True)
+# What a client asks for is not frozen: it is made for every message, and frozen it would take three times as long.
+
+
+@dataclass(slots=True)
 class Message:
     """The person says something. `id` is the client's own name for it."""
 
@@ -148,7 +151,7 @@ class Message:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stop:
     """End a turn by its number, or by the `id` of its message; neither: all that runs or waits."""
 
@@ -157,7 +160,7 @@ class Stop:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """What the person answers to an `ask`: any JSON value."""
 
@@ -166,7 +169,7 @@ class Answer:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ping:
     """A heartbeat for clients that cannot send native pings, such as browsers."""
 
@@ -174,14 +177,14 @@ class Ping:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class History:
     """Show again what the person was shown so far."""
 
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Auth:
     """A fresh token of the same user."""
 
@@ -189,7 +192,7 @@ class Auth:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class End:
     """The session is over."""
 

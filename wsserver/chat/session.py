@@ -58,7 +58,7 @@ class Gate(Protocol):
 class Session:
     """One conversation. `turn` is the one whose callback runs, if any; `waiting` are those behind it.
 
-    `read` is the last event that a connection of it has taken; `paced_until` belongs to its limit of messages.
+    `read` is the last event that a connection of it has taken; `bytes_until` and `messages_until` are for its limits.
     """
 
     __slots__ = (
@@ -66,12 +66,13 @@ class Session:
         "_last_turn",
         "_memory",
         "_token_digest",
+        "bytes_until",
         "ended",
         "epoch",
         "gate",
         "id",
         "log",
-        "paced_until",
+        "messages_until",
         "read",
         "reader",
         "turn",
@@ -90,7 +91,8 @@ class Session:
         self.turn: Turn | None = None
         self.waiting: tuple[Turn, ...] = ()
         self.ended = False
-        self.paced_until = 0.0
+        self.bytes_until = 0.0
+        self.messages_until = 0.0
         self._token_digest = b""
         self._config = config
         self._last_turn = 0
@@ -125,7 +127,7 @@ class Session:
 
     def publish(self, event: str, data: Mapping[str, Any], turn: int | None = None) -> None:
         """An event of the log. Raises `TypeError` for what JSON cannot hold; then nothing was logged."""
-        self.log.append(envelope.encode_event(event, data, self.id, turn, self.log.head + 1))
+        self.log.append(envelope.kept(envelope.encode_event(event, data, self.id, turn, self.log.head + 1)))
         if self.reader is not None:
             self.reader.wake()
 

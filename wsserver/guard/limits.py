@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 BURST = 4.0
 
 #: What is too fast by less than this is not: sums of floats are off by more than nothing, and by less than this.
-_SLACK = 0.001
+SLACK = 0.001
 
 #: Fewer keys are not worth looking through.
 _PURGE_ABOVE = 1024
@@ -73,7 +73,7 @@ class Rate:
     def wait(self, until: float, now: float) -> float:
         """The seconds by which `until`, as `used` gave it, is too far ahead; 0 where it is not."""
         ahead = until - now - self.burst
-        return ahead if ahead > _SLACK else 0.0
+        return ahead if ahead > SLACK else 0.0
 
 
 class Rates:
@@ -106,11 +106,10 @@ class Rates:
         rate = self._rate
         if not rate.interval:
             return 0.0
-        # `used` and `wait` written out: this is done for every read of every socket.
         until = max(self._until.get(key, now), now) + rate.interval * amount
         self._remember(key, until, now)
         ahead = until - now - rate.burst
-        return ahead if ahead > _SLACK else 0.0
+        return ahead if ahead > SLACK else 0.0
 
     def _remember(self, key: Hashable, until: float, now: float) -> None:
         self._until[key] = until

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..guard.expiry import Expiry
 from ..wire.close import CloseCode
-from ..wire.frames import PING
+from ..wire.frames import PING, TEXT
 from ..wire.protocol import State
 from .flow import Pump
 from .renewal import remind
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..chat.session import Session
+    from ..guard.pace import Account
     from ..guard.seats import Seat
     from ..wire.frames import Frame
     from ..wire.protocol import Protocol as WireProtocol
@@ -55,6 +56,7 @@ class Connection(asyncio.Protocol):
         "_retirement",
         "_taken",
         "_transport",
+        "account",
         "due",
         "protocol",
         "pump",
@@ -71,6 +73,7 @@ class Connection(asyncio.Protocol):
         self.pump = Pump(transport, protocol, core.flusher, config)
         self.seat = seat
         self.session: Session | None = None
+        self.account: Account | None = None  # what its owner has used, for the handler
         self.due = inf
         self._core = core
         self._handler = handler
@@ -99,14 +102,17 @@ class Connection(asyncio.Protocol):
         self._life = now + wait
         if wait:
             self._core.loop.call_later(wait, self._read_again)
+        protocol = self.protocol
         if self._rest is not None:
-            self._read(chain(self._rest, self.protocol.steps(data)))
-        elif self._closing is None and (message := self.protocol.receive_message(data)) is not None:
-            self._handle(message)
-            if wait or self._is_overfull() or self._closing is not None or self.protocol.state is not State.OPEN:
+            self._read(chain(self._rest, protocol.steps(data)))
+        elif self._closing is None and (text := protocol.receive_text(data)) is not None:
+            self._handle(TEXT, text, now)
+            if protocol.queued:
+                self.pump.run()
+            if wait or self.pump.paused or self._closing is not None or protocol.state is not State.OPEN:
                 self._read(iter(()))
         else:
-            self._read(self.protocol.steps(data))
+            self._read(protocol.steps(data))
 
     def eof_received(self) -> bool:
         self.protocol.receive_eof()
@@ -140,16 +146,16 @@ class Connection(asyncio.Protocol):
 
     def _read(self, steps: Iterator[Frame | None]) -> None:
         """Handles what was received, as much of it as others can wait for."""
-        limit = self._core.config.hard_limit
+        limit, now = self._core.config.hard_limit, self._core.loop.time()
         was_paused, self._rest = self._rest is not None, None
         for count, frame in enumerate(steps, 1):
             if frame is not None and self._closing is None:
-                self._handle(frame)
+                self._handle(frame.opcode, frame.payload, now)
             if count == STEPS_PER_TURN:
                 self._rest = steps
                 self._core.loop.call_soon(self._go_on)
                 break
-            if self._waiting > limit and self._is_overfull():
+            if self.pump.waiting > limit and self._is_overfull():
                 break
         if self._is_overfull() or self._is_held():
             self._rest = steps
@@ -157,11 +163,11 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading() if was_paused else self._transport.pause_reading()
         self._try_to_close()
 
-    def _handle(self, frame: Frame) -> None:
+    def _handle(self, opcode: int, payload: bytes, now: float) -> None:
         # What is said in answer leaves when all that was received has been handled.
         self.pump.corked = True
         try:
-            self._handler.handle(self, frame)
+            self._handler.handle(self, opcode, payload, now)
         except Exception:
             logger.exception("a message of %r could not be handled", self)
             self.protocol.fail(CloseCode.INTERNAL_ERROR, "")
@@ -171,7 +177,7 @@ class Connection(asyncio.Protocol):
     def _go_on(self) -> None:
         """Others had their turn, or the peer has read: writes, and reads what is left of what was received."""
         self.pump.run()
-        if self._rest is not None and self._waiting <= self._core.config.hard_limit // 2 and not self._is_held():
+        if self._rest is not None and self.pump.waiting <= self._core.config.hard_limit // 2 and not self._is_held():
             self._read(self._rest)
         else:
             self._try_to_close()
@@ -185,17 +191,11 @@ class Connection(asyncio.Protocol):
         """Whether the peer has sent too fast, and is read later."""
         return self._life > self._core.loop.time()
 
-    @property
-    def _waiting(self) -> int:
-        """Bytes that wait to be sent."""
-        return self.protocol.queued + self.pump.behind
-
     def _is_overfull(self) -> bool:
         """Whether the peer makes us answer and takes no answers: too much waits, after all that can go has gone."""
-        protocol, pump = self.protocol, self.pump
-        if protocol.queued:
-            pump.run()
-        return protocol.queued + pump.behind > self._core.config.hard_limit
+        if self.protocol.queued:
+            self.pump.run()
+        return self.pump.waiting > self._core.config.hard_limit
 
     # -- the token of its user -----------------------------------------------------------------------------------
 

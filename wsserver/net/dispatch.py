@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ..chat import envelope, events
 from ..errors import ClientError
-from ..guard.limits import Rate
 from ..guard.pace import Pace
 from ..wire.close import CloseCode
-from ..wire.frames import TEXT, Frame
+from ..wire.frames import TEXT
 from .sockets import GOING_AWAY
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
     from collections.abc import Callable
 
     from ..chat.session import Session
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
 class Echo:
     """The raw echo: every message comes back as it came."""
 
-    def handle(self, connection: Connection, frame: Frame) -> None:
-        connection.protocol.send(frame.opcode, frame.payload)
+    def handle(self, connection: Connection, opcode: int, payload: bytes, now: float) -> None:
+        connection.protocol.send(opcode, payload)
 
     def received(self, connection: Connection, size: int, now: float) -> float:
         return 0.0
@@ -40,15 +39,11 @@ class Echo:
 class Conversation:
     """Reads what clients ask for and has it done. While `draining` no message begins a turn."""
 
-    def __init__(
-        self, sessions: Sessions, turns: Turns, renewals: Renewals, config: Config, loop: AbstractEventLoop
-    ) -> None:
+    def __init__(self, sessions: Sessions, turns: Turns, renewals: Renewals, config: Config) -> None:
         self.draining = False
         self._sessions = sessions
         self._turns = turns
         self._renewals = renewals
-        self._loop = loop
-        self._rate = Rate(config.message_rate)
         self._pace = Pace(config)
         self._table: dict[type, Callable[[Session, Any], None]] = {
             events.Message: self._message,
@@ -59,24 +54,22 @@ class Conversation:
             events.End: self._end,
         }
 
-    def handle(self, connection: Connection, frame: Frame) -> None:
-        session = connection.session
-        assert session is not None, "a connection of the conversation has a session"
-        if frame.opcode != TEXT:
+    def handle(self, connection: Connection, opcode: int, payload: bytes, now: float) -> None:
+        session, account = connection.session, connection.account
+        assert session is not None and account is not None, "its bytes have been counted"
+        if opcode != TEXT:
             connection.close_now(CloseCode.UNSUPPORTED_DATA, "only text is understood here")
             return
-        now = self._loop.time()
-        wait = self._wait(session, now)
-        if wait > self._rate.burst:
+        wait = self._pace.message(session, account, now)
+        if wait == inf:
             connection.close_now(CloseCode.TOO_FAST, "messages too fast")
             return
-        wait = wait or self._pace.message(connection.seat.owner, now)
         try:
-            event = envelope.decode_event(frame.payload)
+            event = envelope.decode_event(payload)
             # Who is too fast can still be made to stop.
             if wait and not isinstance(event, events.Stop | events.End):
                 # Room for what was refused, and for sending it again.
-                later = wait + self._rate.interval
+                later = wait + self._pace.interval
                 raise ClientError("rate_limited", "messages too fast", retryable=True, ref=event.id, retry_after=later)
             if isinstance(event, events.Auth):
                 self._renewals.begin(connection, event)
@@ -84,24 +77,19 @@ class Conversation:
                 self._table[type(event)](session, event)
         except ClientError as exc:
             session.tell("error", exc.data())
-            if not wait and self._pace.mistake(session.id, now):
+            if not wait and self._pace.mistake(session, now):
                 connection.close_now(CloseCode.TOO_FAST, "too many errors")
 
     def received(self, connection: Connection, size: int, now: float) -> float:
-        assert connection.session is not None, "a connection of the conversation has a session"
-        return self._pace.received(connection.session.id, connection.seat.owner, size, now)
+        session, account = connection.session, connection.account
+        assert session is not None, "a connection of the conversation has a session"
+        if account is None or account.dropped:
+            account = connection.account = self._pace.account(connection.seat.owner, now)
+        return self._pace.received(session, account, size, now)
 
     def lost(self, connection: Connection) -> None:
         self._renewals.cancel(connection)
         self._sessions.detach(connection)
-
-    def _wait(self, session: Session, now: float) -> float:
-        """The seconds by which the session is too fast. What is refused counts too: who goes on gets nowhere."""
-        rate = self._rate
-        if not rate.interval:
-            return 0.0
-        session.paced_until = rate.used(session.paced_until, now)
-        return rate.wait(session.paced_until, now)
 
     def _message(self, session: Session, event: events.Message) -> None:
         if self.draining:

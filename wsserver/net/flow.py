@@ -15,7 +15,7 @@ import asyncio
 import logging
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..chat import envelope
 from ..wire.frames import TEXT
@@ -43,6 +43,10 @@ _FLUSH_SHARE = 5
 
 #: A turn of the loop that takes less than this did nothing, in seconds.
 _IDLE_TURN = 50e-6
+
+
+#: Looked up for every message.
+_OPEN: Final = State.OPEN
 
 
 class Flusher:
@@ -143,7 +147,12 @@ class Pump:
     @property
     def behind(self) -> int:
         """Bytes of the log that wait for this reader."""
-        return self._cursor.behind if self._cursor is not None and self._protocol.state is State.OPEN else 0
+        return self._cursor.behind if self._cursor is not None and self._protocol.state is _OPEN else 0
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait to be sent, of the log or not."""
+        return self._protocol.queued + self.behind
 
     def attach(self, session: Session, cursor: Cursor, *, replay: bool = False) -> None:
         """From now on sends the session's log, from the cursor on; with `replay`, says when what was missed is sent."""
@@ -168,8 +177,9 @@ class Pump:
 
     def send(self, payload: bytes) -> None:
         """A text message that is not in the log, after what was published before it if that can go now."""
-        if not self.paused:
-            self._read_log()
+        cursor = self._cursor
+        if cursor is not None and cursor.seq != cursor.log.head and not self.paused:
+            self._read_log(cursor)
         self._protocol.send(TEXT, payload)
         if not self.corked:
             self.wake()
@@ -181,29 +191,27 @@ class Pump:
 
     def run(self) -> None:
         """Writes as long as the gate is open and there is something to write."""
-        transport, protocol = self._transport, self._protocol
+        transport, protocol, cursor = self._transport, self._protocol, self._cursor
         if transport is None:
             return
-        while not self.paused and (protocol.queued or self._read_log()) and not transport.is_closing():
+        while not self.paused:
+            if cursor is not None and cursor.seq != cursor.log.head and not protocol.queued:
+                self._read_log(cursor)
+            if not protocol.queued or transport.is_closing():
+                return
             data = protocol.data_to_send()
             self._handed += len(data)
             transport.write(data)
 
-    def _read_log(self) -> bool:
-        """Takes the next events from the log, if there are any."""
-        session, cursor = self._session, self._cursor
-        if (
-            session is None
-            or cursor is None
-            or cursor.seq == session.log.head
-            or self._protocol.state is not State.OPEN
-        ):
-            return False
+    def _read_log(self, cursor: Cursor) -> None:
+        """Takes the next events from the log, where there are some."""
+        session = self._session
+        if session is None or self._protocol.state is not _OPEN:
+            return
         self._protocol.send_texts(cursor.read(_READ_SIZE))
         session.was_read(cursor)
         if self._replay is not None:
             self._tell_replayed(session, cursor)
-        return True
 
     def _tell_replayed(self, session: Session, cursor: Cursor) -> None:
         """Says that what was missed has been sent, if it has."""

@@ -116,7 +116,7 @@ class Server:
         self.turns = Turns(self._generate, self.config, self.loop, self.sweeper, self.flusher, self._when_idle)
         self.sessions = Sessions(self.config, self.loop, self.sweeper, self.turns, self._on_close)
         self.renewals = Renewals(self.authenticate, self.config, self.loop)
-        self.conversation = Conversation(self.sessions, self.turns, self.renewals, self.config, self.loop)
+        self.conversation = Conversation(self.sessions, self.turns, self.renewals, self.config)
         await self._listeners.open(self, partial(Opening, self))
         self._warn_of_open_doors()
         self.sweeper.start()

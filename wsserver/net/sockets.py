@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from ..config import Config
     from ..guard.expiry import Expiry
-    from ..wire.frames import Frame
     from .connection import Connection
     from .flow import Flusher
     from .sweeper import Sweeper
@@ -27,8 +26,8 @@ GOING_AWAY = "the server is shutting down"
 class Handler(Protocol):
     """What a connection carries: the conversation, or the raw echo."""
 
-    def handle(self, connection: Connection, frame: Frame) -> None:
-        """A message has come."""
+    def handle(self, connection: Connection, opcode: int, payload: bytes, now: float) -> None:
+        """A message has come; its bytes were told to `received` before."""
 
     def received(self, connection: Connection, size: int, now: float) -> float:
         """So many bytes have come: the seconds for which no more should be read."""

@@ -39,10 +39,16 @@ _SHORT = 125
 _INTEGER_XOR_LIMIT = 1536
 _XOR_TABLES = [bytes(a ^ b for a in range(256)) for b in range(256)]
 
+_TEXT = _FIN | TEXT
 _LONG = _MASKED | _SHORT
-_MESSAGES = (_FIN | TEXT, _FIN | BINARY)
+_MESSAGES = (_TEXT, _FIN | BINARY)
 _OPCODES = {_FIN | opcode: opcode for opcode in (TEXT, BINARY, CLOSE, PING, PONG)}
-_TEXT_HEADERS = [bytes((_FIN | TEXT, length)) for length in range(_SHORT + 1)]
+_from_bytes = int.from_bytes
+_HEADERS = {
+    opcode: [bytes((_FIN | opcode, length)) for length in range(_SHORT + 1)]
+    for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
+}
+_TEXT_HEADERS = _HEADERS[TEXT]
 
 
 def encode_header(opcode: int, length: int, compressed: bool = False) -> bytes:
@@ -57,7 +63,10 @@ def encode_header(opcode: int, length: int, compressed: bool = False) -> bytes:
 
 def encode(opcode: int, payload: bytes, compressed: bool = False) -> bytes:
     """A whole frame as the server sends it: final and unmasked."""
-    return encode_header(opcode, len(payload), compressed) + payload
+    length = len(payload)
+    if length <= _SHORT and not compressed:
+        return _HEADERS[opcode][length] + payload
+    return encode_header(opcode, length, compressed) + payload
 
 
 def encode_texts(payloads: Iterable[bytes]) -> list[bytes]:
@@ -85,13 +94,21 @@ def unmask_long(payload: bytes, mask: bytes) -> bytearray:
     return plain
 
 
-def decode_message(data: bytes, limit: int) -> Frame | None:
-    """The message that `data` is, if it is one whole frame and nothing else, and the lane can take it."""
-    # A look at two bytes: what is more, or less, is not to be decoded twice.
-    if len(data) < 6 or data[0] not in _MESSAGES or not (len(data) == data[1] - 122 or data[1] > _LONG):
+def decode_text(data: bytes, limit: int) -> bytes | None:
+    """The text message that `data` is, if it is one whole frame and nothing else, and the lane can take it."""
+    size = len(data) - 6
+    if size < 0 or data[0] != _TEXT:
         return None
-    taken = decode(data, 0, limit)
-    return taken[0] if taken is not None and taken[1] == len(data) else None
+    second = data[1]
+    if second > _LONG:
+        taken = decode(data, 0, limit)
+        return taken[0].payload if taken is not None and taken[1] == len(data) else None
+    if second != _MASKED + size or size > limit:
+        return None
+    # `unmask` written out for the most common of all messages.
+    key = _from_bytes((data[2:6] * 32)[:size], "little")
+    payload = (_from_bytes(data[6:], "little") ^ key).to_bytes(size, "little")
+    return payload if payload.isascii() or _is_utf8(payload) else None
 
 
 def decode_header(data: bytes, start: int) -> tuple[int, int, int] | None:
@@ -138,11 +155,16 @@ def decode(data: bytes, start: int, limit: int) -> tuple[Frame, int] | None:
         return None
     payload = unmask(data[body:end], data[body - 4 : body]) if length else b""
     if opcode == TEXT:
-        if not payload.isascii():
-            try:
-                payload.decode()
-            except UnicodeDecodeError:
-                return None
+        if not payload.isascii() and not _is_utf8(payload):
+            return None
     elif opcode == CLOSE and decode_close(payload) is None:
         return None
     return Frame(opcode, payload), end
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

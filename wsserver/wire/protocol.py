@@ -14,7 +14,7 @@ Nothing follows a Close: what is sent after it is dropped.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..errors import ProtocolError
 from . import frames, pieces
@@ -46,6 +46,10 @@ class State(Enum):
     OPEN = "open"
     CLOSING = "closing"
     CLOSED = "closed"
+
+
+#: Looked up for every message.
+_OPEN: Final = State.OPEN
 
 
 class Protocol:
@@ -97,10 +101,10 @@ class Protocol:
         except ProtocolError as exc:
             self.fail(exc.code, exc.reason)
 
-    def receive_message(self, data: bytes) -> Frame | None:
-        """The message that `data` is, where it is one and nothing else, as most are; else None: nothing was read."""
-        if self._engine is None and self._lanes and self.state is State.OPEN:
-            return frames.decode_message(data, self._limit)
+    def receive_text(self, data: bytes) -> bytes | None:
+        """The text message that `data` is, if it is one and nothing else, as most are; None: nothing was read."""
+        if self._engine is None and self._lanes and self.state is _OPEN:
+            return frames.decode_text(data, self._limit)
         return None
 
     def receive_eof(self) -> None:
@@ -109,10 +113,12 @@ class Protocol:
 
     def send(self, opcode: int, payload: bytes) -> None:
         """A whole message or control frame; text must be UTF-8."""
-        if self.state is not State.OPEN:
+        if self.state is not _OPEN:
             return
-        if len(payload) < CHUNK_SIZE or self._deflate is not None or not self._lanes:
+        if self._deflate is not None or not self._lanes:
             self._queue(self._encode(opcode, payload))
+        elif len(payload) < CHUNK_SIZE:
+            self._queue(frames.encode(opcode, payload))
         else:
             # It is copied when it leaves, and not before.
             self._queue(frames.encode_header(opcode, len(payload)))
@@ -120,7 +126,7 @@ class Protocol:
 
     def send_texts(self, payloads: Sequence[bytes]) -> None:
         """Text messages, each in its own frame; must be UTF-8."""
-        if self.state is not State.OPEN:
+        if self.state is not _OPEN:
             return
         if self._lanes and self._deflate is None:
             self._queue(b"".join(frames.encode_texts(payloads)))
@@ -129,7 +135,7 @@ class Protocol:
 
     def send_close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Begins the closing handshake (section 7.1.2)."""
-        if self.state is State.OPEN:
+        if self.state is _OPEN:
             self._queue(self._encode(CLOSE, encode_close(code, reason)))
             self.state = State.CLOSING
 
@@ -211,7 +217,7 @@ class Protocol:
         """Does what the protocol itself has to do with a frame; the frame, if it is a message."""
         if frame.opcode == CLOSE:
             self._accept_close(frame.payload)
-        elif self.state is not State.OPEN:
+        elif self.state is not _OPEN:
             # "An endpoint ... discards any further data received" after its Close (section 1.4).
             return None
         elif frame.opcode == PING:
