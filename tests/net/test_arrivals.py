@@ -361,3 +361,45 @@ def test_what_comes_to_nothing_is_told_to_who_looks_for_it(run: Run, caplog: pyt
     run(main())
     assert "a connection from 127.0.0.1 came to nothing: no preamble of the PROXY protocol" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_whom_it_has_accepted_when_it_stops_is_served() -> None:
+    """The others that listen on the same socket could not: it has left the queue."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with Server(answer, Config(port=0, proxy_protocol=True)) as server:
+            parts = urlsplit(server.urls[0])
+            await asyncio.sleep(0)
+            with socket.create_connection((parts.hostname, parts.port)) as sock:
+                # A timer that is due comes behind what is readable in the same turn of the loop.
+                loop.call_at(loop.time(), server.stop_listening)
+                reader, writer = await asyncio.open_connection(sock=sock)
+                writer.write(V2)
+                async with asyncio.timeout(10):
+                    await converse(Peer(reader, writer))
+                writer.transport.abort()
+
+    asyncio.run(main())
+
+
+def test_on_a_loop_that_cannot_watch_sockets(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """As that of Windows."""
+
+    def add_reader(self: object, *arguments: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "add_reader", add_reader)
+
+    async def main() -> None:
+        async with Server(answer, Config(port=0, proxy_protocol=True)) as server:
+            for _ in range(2):
+                async with Peer.socket(server.urls[0]) as peer:
+                    await peer.write(V2)
+                    await converse(peer)
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", urlsplit(server.urls[0]).port)
+
+    asyncio.run(main())

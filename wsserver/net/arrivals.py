@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 #: How long nobody is accepted where the process has no descriptor left, in seconds.
 _RETRY_AFTER = 1.0
+_NOBODY = "nobody can be accepted, trying again in %d s: %s"
 
 
 class Arrivals:
@@ -43,33 +44,58 @@ class Arrivals:
         self.house = house
         self.opening = opening
         self.tls = tls
+        self._listener = listener
+        self._loop = house.loop
+        self._retry: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
         listener.setblocking(False)
-        self._task = house.loop.create_task(self._accept(listener))
-        # Not a `with`: a task that is cancelled before its first step never comes to one.
-        self._task.add_done_callback(lambda _: listener.close())
+        self._begin()
 
     def close(self) -> None:
-        """Accepts nobody any more, and closes the listening socket; `wait_closed` waits for that."""
-        # What was accepted in this very turn of the loop is lost with it, and so is closed.
-        self._task.cancel()
+        """Accepts nobody any more, and closes the listening socket. Whom it has accepted stays."""
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._task is None:
+            self._loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+        else:
+            self._task.add_done_callback(lambda _: self._listener.close())
+            self._task.cancel()
 
-    async def wait_closed(self) -> None:
-        if not self._task.done():
-            await asyncio.wait([self._task])
+    def _begin(self) -> None:
+        try:
+            self._loop.add_reader(self._listener.fileno(), self._accept)
+        except NotImplementedError:
+            # The loop of Windows, which loses whom it accepts in the very turn in which it is closed.
+            self._task = self._loop.create_task(self._accept_in_turn())
 
-    async def _accept(self, listener: socket.socket) -> None:
+    def _accept(self) -> None:
+        """One at a time: a flood must not keep the loop from those who are there."""
+        try:
+            self._arrive(*self._listener.accept())
+        except (BlockingIOError, ConnectionAbortedError):
+            # Another process that listens here was faster, or the client is gone.
+            return
+        except OSError as exc:
+            logger.error(_NOBODY, _RETRY_AFTER, exc)
+            self._loop.remove_reader(self._listener.fileno())
+            self._retry = self._loop.call_later(_RETRY_AFTER, self._begin)
+
+    async def _accept_in_turn(self) -> None:
         while True:
             try:
-                sock, address = await self.house.loop.sock_accept(listener)
+                self._arrive(*await self._loop.sock_accept(self._listener))
             except ConnectionAbortedError:
                 continue
             except OSError as exc:
-                logger.error("nobody can be accepted, trying again in %d s: %s", _RETRY_AFTER, exc)
+                logger.error(_NOBODY, _RETRY_AFTER, exc)
                 await asyncio.sleep(_RETRY_AFTER)
                 continue
-            Arrival(self, sock, plain_address(address))
-            # A flood must not keep the loop from those who are there.
             await asyncio.sleep(0)
+
+    def _arrive(self, sock: socket.socket, address: Any) -> None:
+        sock.setblocking(False)
+        Arrival(self, sock, plain_address(address))
 
 
 class Arrival:

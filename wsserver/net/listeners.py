@@ -60,7 +60,6 @@ class Listeners:
         self._config = config
         self._given = given
         self._servers: list[asyncio.AbstractServer | Arrivals] = []
-        self._closed: list[Arrivals] = []  # or about to be
         self._binding = Binding(config)
 
     async def open(self, house: House, opening: MakeOpening) -> None:
@@ -74,7 +73,6 @@ class Listeners:
                 self.urls.append(url_of(listener, scheme, self._config.path))
         except BaseException as exc:
             self.close()
-            await self.wait_closed()
             for listener in sockets:
                 listener.close()
             if isinstance(exc, OSError):
@@ -101,13 +99,7 @@ class Listeners:
         self._binding.remove_file()
         for server in self._servers:
             server.close()
-        self._closed += [server for server in self._servers if isinstance(server, Arrivals)]
         self._servers.clear()
-
-    async def wait_closed(self) -> None:
-        """Returns once nobody can be accepted any more; `close` was called."""
-        for arrivals in self._closed:
-            await arrivals.wait_closed()
 
 
 def inherited() -> list[socket.socket]:

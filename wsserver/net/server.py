@@ -202,7 +202,6 @@ class Server:
             self._admin_listener.close()
         # What does not close in time is aborted by the sweeper.
         await self.sockets.emptied()
-        await self._listeners.wait_closed()
         self.sweeper.stop()
         if self._authentication is not None:
             await self._authentication.close()
