@@ -16,6 +16,10 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+# Of whoever runs the tests: with these the demo would ask a model instead of quoting.
+for _name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"):
+    os.environ.pop(_name, None)
+
 ReportT = TypeVar("ReportT", pytest.TestReport, pytest.CollectReport)
 
 

@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.adapters.endpoint import Endpoint, calls, says
 from tests.clock import run_virtually
 from tests.peer import Peer, Refused, request, text_of
 from wsserver import Config, Server
+from wsserver.adapters import openai_errors
+from wsserver.adapters.openai import DEFAULT_MODEL
 from wsserver.chat import envelope
 from wsserver.chat.events import RESERVED
 from wsserver.config import flag
@@ -200,6 +204,62 @@ def test_the_close_codes_are_those_of_the_code() -> None:
     assert {code for code in CloseCode if code >= 4000} <= codes
     told = dict(re.findall(r"(\d{4}) for\s+(\d{3})", README))
     assert {int(status): int(code) for code, status in told.items()} == admission._CLOSE_CODES
+
+
+def test_the_extras_are_those_of_the_package() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    table = README.split("\n| extra |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    told = {}
+    for line in table:
+        _, name, brings, *_ = (cell.strip() for cell in line.split("|"))
+        told[name.strip("`")] = brings.split(", ")
+    assert list(told) == sorted(extras.keys() - {"test", "bench"})
+    for name, packages in told.items():
+        assert packages == [re.split(r"[^\w-]", requirement)[0] for requirement in extras[name]]
+
+
+def test_a_generator_answers_as_shown() -> None:
+    namespace: dict[str, Any] = {}
+    exec(block("test: threads"), namespace)
+
+    async def main() -> None:
+        async with Server(namespace["generate"], Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
+            await peer.ask("tea")
+            events = await peer.turn()
+            assert [event["event"] for event in events] == ["start", "tool", "tool", *["token"] * 3, "complete"]
+            assert text_of(events) == "You asked: tea "
+
+    asyncio.run(main())
+
+
+def test_a_model_is_asked_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with Endpoint.serve(calls(("weather", '{"city": "Rome"}')), says("Sun.")) as endpoint:
+            monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+            namespace: dict[str, Any] = {}
+            exec(block("test: openai"), namespace)
+            generate = namespace["generate"]
+            async with Server(generate, Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
+                await peer.ask("Is it warm?")
+                assert text_of(await peer.turn()) == "Sun."
+            await generate.aclose()
+        first, second = endpoint.bodies
+        assert (first["model"], first["temperature"]) == (DEFAULT_MODEL, 0)
+        assert second["messages"][-1]["content"] == "sun in Rome for 1 days"
+
+    asyncio.run(main())
+
+
+def test_the_errors_of_a_model_are_those_of_the_code() -> None:
+    [(retryable, final)] = re.findall(r"retryable are (.*?); not retryable are (.*?)\.", README, re.S)
+    meanings = [
+        *openai_errors._BY_CODE.values(),
+        *openai_errors._BY_STATUS.values(),
+        *(value for name, value in vars(openai_errors).items() if name.isupper() and isinstance(value, tuple)),
+    ]
+    codes = {code: again for code, _, again in meanings} | {"too_many_rounds": False}
+    told = dict.fromkeys(re.findall(r"`(\w+)`", retryable), True) | dict.fromkeys(re.findall(r"`(\w+)`", final), False)
+    assert told == codes
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!https?:)([^)#]+)\)", README))

@@ -14,6 +14,8 @@ import pytest
 from wsserver import ConfigError
 from wsserver.adapters.functions import ArgumentsError, Callee, Function, callees, jsonable
 
+TURN: Any = object()
+
 
 class Place(pydantic.BaseModel):
     x: int
@@ -34,7 +36,7 @@ def look(
 
 
 def call(function: Any, arguments: str) -> Any:
-    return asyncio.run(Callee("f", function)(arguments))
+    return asyncio.run(Callee("f", function)(arguments, TURN))
 
 
 def parameters(function: Any) -> Any:
@@ -139,6 +141,19 @@ class TestCall:
 
         for function in (plain, Looking(), Looking().__call__, partial(plain)):
             assert call(function, '{"city":"Rome"}') == "Rome"
+
+    def test_the_turn(self) -> None:
+        def mine(turn: Any, city: str) -> Any:
+            return turn, city
+
+        assert list(parameters(mine)["properties"]) == ["city"]
+        assert call(mine, '{"city":"Rome"}') == (TURN, "Rome")
+        assert call(Function(mine, parameters={}), '{"city":"Rome","turn":"mine"}') == (TURN, "Rome")
+        assert call(partial(mine, turn=7), '{"city":"Rome"}') == (7, "Rome")
+        with pytest.raises(ArgumentsError, match="turn: Extra inputs are not permitted"):
+            call(mine, '{"city":"Rome","turn":"mine"}')
+        with pytest.raises(TypeError):
+            call(Function(max, parameters={}), "{}")
 
 
 @dataclass

@@ -276,6 +276,24 @@ class TestTools:
         assert error_of(events) == ("no_credit", False)
         assert [event["data"]["status"] for event in events if event["event"] == "tool"].count("failed") == 2
 
+    def test_a_function_that_asks_the_person(self) -> None:
+        async def cancel(turn: Turn, order: int) -> str:
+            return "cancelled" if await turn.ask(f"Cancel order {order}?", {"type": "boolean"}) else "kept"
+
+        async def main() -> tuple[list[Event], list[dict[str, Any]]]:
+            script = calls(("cancel", '{"order": 7}')), says("Done.")
+            async with Endpoint.serve(*script) as endpoint, chatting(endpoint, tools={"cancel": cancel}) as peer:
+                await peer.ask("go")
+                for name in "start", "tool":
+                    await peer.event(name)
+                question = (await peer.event("ask"))["data"]
+                assert question["message"] == "Cancel order 7?"
+                await peer.send({"event": "answer", "data": {"call_id": question["call_id"], "value": True}})
+                return await peer.turn(), endpoint.bodies
+
+        _, bodies = run(main())
+        assert bodies[1]["messages"][-1]["content"] == "cancelled"
+
     @pytest.mark.parametrize("rounds", [1, 3])
     def test_in_the_last_round_it_has_to_answer(self, rounds: int) -> None:
         call = calls(("weather", '{"city": "Rome"}'))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     import pydantic
 
+    from ..chat.turn import Turn
+
 
 class ArgumentsError(ValueError):
     """What the model gave is not what the function takes."""
@@ -28,6 +30,8 @@ class ArgumentsError(ValueError):
 @dataclass(frozen=True)
 class Function:
     """A function, sync or async, and what a model is told of it.
+
+    If it has an argument `turn`, that is the `Turn`, and nothing that the model is told of.
 
     `description` is that of its docstring where it is None. `parameters` is the JSON Schema of an object, one property
     for each argument; where it is None it is made of the signature. Given, it is what the model is told, and what comes
@@ -49,6 +53,7 @@ class Callee:
         self.name = name
         self.message = given.message
         self._function = given.function
+        self._takes_turn = _takes_turn(given.function)
         self._model = _model(name, given.function) if given.parameters is None else None
         schema = given.parameters if self._model is None else self._model.model_json_schema()
         description = given.description
@@ -59,12 +64,14 @@ class Callee:
             "function": {"name": name, "description": description, "parameters": schema},
         }
 
-    async def __call__(self, arguments: str) -> Any:
-        """Calls it with a JSON object. What is no async function runs in a thread of the loop's executor.
+    async def __call__(self, arguments: str, turn: Turn) -> Any:
+        """Calls it with a JSON object, in `turn`. What is no async function runs in a thread of the loop's executor.
 
         Raises `ArgumentsError`, or whatever the function raises.
         """
         values = self._values(arguments or "{}")
+        if self._takes_turn:
+            values["turn"] = turn
         if inspect.iscoroutinefunction(_code(self._function)):
             return await self._function(**values)
         return await asyncio.to_thread(self._function, **values)
@@ -109,17 +116,21 @@ def _model(name: str, function: Callable[..., Any]) -> type[pydantic.BaseModel]:
     # An argument that a partial has set is none of the model's business.
     bound = function.keywords if isinstance(function, functools.partial) else {}
     try:
-        for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        for parameter in inspect.signature(function).parameters.values():
             if parameter.kind is parameter.POSITIONAL_ONLY:
                 raise TypeError(f"{parameter.name!r} cannot be given by its name")
-            if parameter.name in bound or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            if parameter.name in ("turn", *bound) or parameter.kind in (
+                parameter.VAR_POSITIONAL,
+                parameter.VAR_KEYWORD,
+            ):
                 continue
             hint = Any if parameter.annotation is parameter.empty else parameter.annotation
             default = ... if parameter.default is parameter.empty else parameter.default
             # By an alias, because not every name can be that of a field.
             fields[f"p{len(fields)}"] = (Annotated[hint, pydantic.Field(alias=parameter.name)], default)
+        # Hints that are text are read where the function stands.
         model: type[pydantic.BaseModel] = pydantic.create_model(
-            name, __config__=pydantic.ConfigDict(extra="forbid"), **fields
+            name, __config__=pydantic.ConfigDict(extra="forbid"), __module__=_code(function).__module__, **fields
         )
         model.model_json_schema()
     except Exception as exc:  # whatever the hints of a program can do
@@ -128,6 +139,14 @@ def _model(name: str, function: Callable[..., Any]) -> type[pydantic.BaseModel]:
             f" Function({name}, parameters={{…}}) with a JSON Schema"
         ) from exc
     return model
+
+
+def _takes_turn(function: Callable[..., Any]) -> bool:
+    bound = function.keywords if isinstance(function, functools.partial) else {}
+    try:
+        return "turn" in inspect.signature(function).parameters.keys() - bound
+    except ValueError:  # of C, without a signature
+        return False
 
 
 def _problem(error: Any) -> str:

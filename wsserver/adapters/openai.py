@@ -207,7 +207,7 @@ class Chat:
             try:
                 if callee is None:
                     raise ArgumentsError(f"there is no tool {call.name!r}")
-                result = jsonable(await callee(call.arguments))
+                result = jsonable(await callee(call.arguments, turn))
                 step.finish(output=result)
             except TurnError:
                 raise

@@ -1,10 +1,11 @@
-"""The callback of the demo: search the documents, cite what was found, quote it word by word.
+"""The callback of the demo: search the documents, cite what was found, and answer from it.
 
-No language model stands behind it, and it says so; what a client sees is what it would get from a pipeline
-that searches first: tool events, sources, tokens. Set by two variables of the environment:
+A model answers where `OPENAI_BASE_URL` or `OPENAI_API_KEY` is set. Where none is, the demo quotes what it found
+word by word, and says that no language model stands behind it. What a client sees is the same: tool events, sources,
+tokens. Set by two more variables of the environment:
 
 - `WSSERVER_DEMO_DOCS`: a folder with *.md and *.txt files; by default the documentation of wsserver.
-- `WSSERVER_DEMO_PACE`: seconds between two words, 0.02 by default.
+- `WSSERVER_DEMO_PACE`: seconds between two words of a quotation, 0.02 by default.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsserver.chat.events import Source, Status
+from wsserver.demo import model
 from wsserver.demo.index import Index, Passage
 from wsserver.demo.text import QUESTION, pieces
 from wsserver.errors import ConfigError, TurnError
@@ -73,6 +75,7 @@ def _seconds(text: str) -> float:
 def check() -> None:
     """Raise `ConfigError` now rather than at the first question, if the demo cannot work as it is set."""
     _demo()
+    model.chat()
 
 
 @cache
@@ -83,7 +86,10 @@ def _demo() -> tuple[Index, Settings]:
 
 
 async def generate(turn: Turn) -> AsyncGenerator[str | Source | Status, None]:
-    """Answer a question with the passages that fit it best. Raises `TurnError` where the demo is set wrongly."""
+    """Answer a question from the passages that fit it best.
+
+    Raises `TurnError` where the demo is set wrongly, or the model cannot answer.
+    """
     question = turn.content
     if not isinstance(question, str):
         yield (
@@ -116,6 +122,10 @@ async def generate(turn: Turn) -> AsyncGenerator[str | Source | Status, None]:
         )
     for passage in found:
         yield Source(passage.title, passage.text, None, passage.score, extra={"path": passage.path})
+    chat = model.chat()
+    if chat is not None:
+        await chat.answer(turn, model.messages(turn.history or [{"role": "user", "content": question}], found))
+        return
     for piece in pieces(_answer(found, documents)):
         yield piece
         await asyncio.sleep(settings.pace)
