@@ -22,7 +22,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
-from redis.exceptions import RedisClusterException
+from redis.exceptions import ConnectionError, RedisClusterException
 
 from ..config import flag
 from ..errors import ConfigError
@@ -33,8 +33,9 @@ PREFIX = "wsserver:"
 #: Seconds for a connection, and for an answer.
 TIMEOUT = 5.0
 
-#: A connection that breaks is tried again so often, within about a second; then whoever asked hears of it.
-_RETRIES = 3
+#: What a broken connection was sent is sent again so often, within about a second; then whoever asked hears of it. A
+#: cluster is looked at anew before that, and has hosts that hang tried again too.
+_RETRIES = {"": 3, "sentinel": 3, "cluster": 1}
 
 _PORTS = {"": 6379, "cluster": 6379, "sentinel": 26379}
 
@@ -68,14 +69,15 @@ class Address(NamedTuple):
         settings: dict[str, Any] = {
             "socket_timeout": TIMEOUT,
             "socket_connect_timeout": TIMEOUT,
-            "retry": Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.05), _RETRIES),
+            "retry": Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.05), _RETRIES[self.kind], (ConnectionError,)),
             "protocol": 2,  # the answers as Redis gives them, whatever the version of redis-py
             **self.settings,
         }
         if self.kind == "cluster":
             return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in self.hosts], **settings)
         if self.kind == "sentinel":
-            # One that does not answer is passed over for the next.
+            Redis(**settings)  # looks at what connections would look at only when they are made
+            # A sentinel that does not answer is passed over for the next.
             own = {**settings, "retry": Retry(NoBackoff(), 0)}
             own = {name: own[name] for name in ("socket_timeout", "socket_connect_timeout", "protocol", "retry")}
             manager: Any = Sentinel
@@ -84,7 +86,7 @@ class Address(NamedTuple):
             )
             return primary
         if self.hosts:
-            (settings["host"], settings["port"]) = self.hosts[0]
+            settings["host"], settings["port"] = self.hosts[0]
         return Redis(**settings)
 
 

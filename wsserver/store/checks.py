@@ -28,7 +28,7 @@ async def check(client: Client, shown: str) -> None:
         logger.warning("Redis at %s does not tell this user its version and eviction policy (INFO)", shown)
         return
     except (RedisError, RedisClusterException, OSError) as exc:
-        raise explain(exc, shown) from exc
+        raise explain(exc, shown) from None
     for info in infos:
         version = str(info["redis_version"])
         if tuple(map(int, version.split(".")[:2])) < _VERSION:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from redis.asyncio import RedisCluster
+from redis.asyncio import Redis, RedisCluster
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from ..errors import StoreError
-from .trouble import explain
+from .trouble import explain, recognised
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,8 +99,8 @@ class Lane:
             self._waiting.clear()
 
     def _settle(self, batch: list[_Waiting], answers: Sequence[Any]) -> None:
-        # What Redis refuses is an answer; everything else means that it was not reached.
-        away = any(isinstance(answer, Exception) and not isinstance(answer, ResponseError) for answer in answers)
+        # A plain `ResponseError` is about one command. All others are about this Redis, and it is not asked in haste.
+        away = any(isinstance(answer, Exception) and type(answer) is not ResponseError for answer in answers)
         self._failures = self._failures + 1 if away else 0
         for (_, future), answer in zip(batch, answers, strict=True):
             if future.done():
@@ -120,7 +120,10 @@ class Lane:
                 again = await self._send([commands[index].in_full for index in unknown])
                 for index, answer in zip(unknown, again, strict=True):
                     answers[index] = answer
-        except (RedisError, RedisClusterException, OSError) as exc:
+            if any(isinstance(answer, ReadOnlyError) for answer in answers) and isinstance(self._client, Redis):
+                # It is the primary no more; a new connection asks which one is.
+                await self._client.connection_pool.disconnect(inuse_connections=False)
+        except Exception as exc:  # whatever it is, it is what callers have to know
             return [exc] * len(commands)
         return answers
 
@@ -128,5 +131,4 @@ class Lane:
         pipeline = self._client.pipeline(transaction=False)
         for words in commands:
             pipeline.execute_command(*words)
-        answers: list[Any] = await pipeline.execute(raise_on_error=False)
-        return answers
+        return [recognised(answer) for answer in await pipeline.execute(raise_on_error=False)]

@@ -252,4 +252,12 @@ class MemoryStore:
         return None
 
     async def stand(self, seats: Iterable[Seat]) -> None:
-        self._own.seats.subtract(seats)
+        for seat in seats:
+            give_back(self._own.seats, seat)
+
+
+def give_back(held: Counter[Seat], seat: Seat) -> None:
+    """One place less of a seat; nothing is kept of those of which none is held."""
+    held[seat] -= 1
+    if not held[seat]:
+        del held[seat]

@@ -74,9 +74,10 @@ class RedisStore:
 
     async def close(self) -> None:
         try:
-            await self._seating.leave()
+            await self._seating.close()
             inbox = inbox_key(self._address.prefix, self.process)
-            await self._calls.call(Command(inbox, ("DEL", inbox)))
+            farewell = [*self._seating.farewell(), Command(inbox, ("DEL", inbox))]
+            await asyncio.gather(*map(self._calls.call, farewell))
         except StoreError as exc:
             logger.debug("a lease could not be given back, and ends by itself: %s", exc)
         finally:

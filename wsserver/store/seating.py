@@ -12,6 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError
+from .memory import give_back
 from .scripts import Command, run
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Seating:
         self._changed: set[Seat] = set()
         self._whole = True  # Redis has to be told all that is held
         self._others: list[str] = []
+        self._number = 0  # of the exchange
         self._asking: list[_Asking] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -49,9 +51,9 @@ class Seating:
 
     async def stand(self, seats: Iterable[Seat]) -> None:
         """As `Store.stand`. What is given back is given back, though Redis may hear of it later."""
-        seats = list(seats)
-        self._held.subtract(seats)
-        self._changed.update(seats)
+        for seat in seats:
+            give_back(self._held, seat)
+            self._changed.add(seat)
         await self._ask({})
 
     async def is_alive(self, process: str) -> bool:
@@ -59,16 +61,16 @@ class Seating:
         key = self._key(process)
         return bool(await self._lanes.call(Command(key, ("EXISTS", key))))
 
-    async def leave(self) -> None:
-        """Ends the lease."""
+    async def close(self) -> None:
+        """Nothing more is asked."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        own, all_ = self._key(self._process), self._processes
-        await asyncio.gather(
-            self._lanes.call(Command(own, ("DEL", own))),
-            self._lanes.call(Command(all_, ("ZREM", all_, self._process))),
-        )
+
+    def farewell(self) -> list[Command]:
+        """What ends the lease."""
+        own, everyone = self._key(self._process), self._processes
+        return [Command(own, ("DEL", own)), Command(everyone, ("ZREM", everyone, self._process))]
 
     @property
     def _processes(self) -> str:
@@ -136,7 +138,8 @@ class Seating:
     def _command(self, names: list[Seat], requests: list[Mapping[Seat, int]]) -> Command:
         numbers = {seat: number for number, seat in enumerate(names, 1)}
         processes = [self._process, *self._others]
-        words: list[Argument] = [*processes, self._lease, "all" if self._whole else "", len(names)]
+        self._number += 1
+        words: list[Argument] = [*processes, self._lease, self._number, "all" if self._whole else "", len(names)]
         for seat in names:
             words += (f"{seat.kind}:{seat.name}", self._held[seat])
         for seats in requests:

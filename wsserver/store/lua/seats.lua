@@ -3,12 +3,13 @@
 -- KEYS  1 processes, by the end of their leases  2 what this process holds  3… what the other ones that are known hold
 -- ARGV  1 this process  2… those others  then
 --       lease in milliseconds
+--       the number of this exchange, which grows
 --       "all" where the seats that follow are all that this process holds, else ""
 --       n, n times the name of a seat and how many places of it this process holds
 --       requests, each n and n times the number of a seat among those and its limit of places
--- Returns "whole" where nothing is known of this process: it has to say all that it holds; "who" and the processes that
--- live where one is not among the keys; else "ok" and for each request 0, or the number of the seat that has no place.
--- In the first two cases nothing has changed.
+-- Returns "whole" where nothing is known of this process: it has to say all that it holds; "late" where a later exchange
+-- has been here before; "who" and the processes that live where one is not among the keys; in all these cases nothing
+-- has changed. Else "ok" and for each request 0, or the number of the seat that has no place.
 
 local processes, own = KEYS[1], KEYS[2]
 local at = #KEYS
@@ -18,9 +19,12 @@ local function argument()
   return ARGV[at - 1]
 end
 
-local lease, all = argument(), argument()
-if all == '' and redis.call('EXISTS', own) == 0 then
+local lease, number, all = argument(), argument(), argument()
+local last = redis.call('HGET', own, '')
+if not last and all == '' then
   return {'whole'}
+elseif last and tonumber(number) < tonumber(last) then
+  return {'late'}
 end
 
 local time = redis.call('TIME')
@@ -43,7 +47,7 @@ end
 if all ~= '' then
   redis.call('DEL', own)
 end
-redis.call('HSET', own, '', lease)
+redis.call('HSET', own, '', number)
 redis.call('PEXPIRE', own, lease)
 redis.call('ZADD', processes, now + lease, ARGV[1])
 if redis.call('PTTL', processes) < tonumber(lease) then

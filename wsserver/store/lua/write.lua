@@ -39,9 +39,9 @@ elseif tonumber(number) <= tonumber(known[2]) then
   return 'done'
 elseif known[3] then
   return 'fenced'
-elseif known[2] == '0' then
-  -- Whoever took the session has read the letters, and writes what they said.
-  redis.call('DEL', letters)
+elseif at > #ARGV then
+  -- A full Redis refuses what takes memory, unless the script has changed something before: it may still renew.
+  redis.call('PEXPIRE', record, ttl)
 end
 
 local change = {}
@@ -51,11 +51,12 @@ function change.created()
   local user = n == 1 and argument()
   if create then
     head, start = before, before
-    redis.call('DEL', record, log, facts, history, turns, letters)
     redis.call('HSET', record, 'token', token, 'begins', begins, 'writer', process, 'fence', fence, 'turn', 0)
+    redis.call('HDEL', record, 'user', 'ended')
     if user then
       redis.call('HSET', record, 'user', user)
     end
+    redis.call('DEL', log, facts, history, turns, letters)
   end
 end
 
@@ -136,6 +137,10 @@ while at <= #ARGV do
   if change[argument()]() then
     return 'gap'
   end
+end
+if known[2] == '0' then
+  -- Whoever took the session has read the letters, and writes what they said.
+  redis.call('DEL', letters)
 end
 redis.call('HSET', record, 'number', number, 'head', head, 'start', start)
 for _, key in ipairs(KEYS) do
