@@ -27,7 +27,7 @@ class Conversations:
                 raise HandshakeError(403, "there is no such conversation, or it is not yours")
             if older := self.sessions.get(name):
                 with suppress(SessionNotFound):
-                    self.server.end(older.id, "opened elsewhere")
+                    await self.server.end(older.id, "opened elsewhere")
             session.history = older.history if older else json.loads(rows[0][0])
             session.state["conversation"] = name
             self.sessions[name] = session

@@ -17,6 +17,7 @@ from .errors import (
 )
 from .guard.credentials import bearer_token
 from .guard.user import User
+from .net.outside import push
 from .net.process import run
 from .net.server import Server
 from .wire.handshake import Request
@@ -47,5 +48,6 @@ __all__ = [
     "User",
     "WsserverError",
     "bearer_token",
+    "push",
     "run",
 ]

@@ -36,7 +36,7 @@ class TestNames:
     def test_of_a_token_only_the_digest_is_kept(self) -> None:
         session = person().session
         token = session.new_token()
-        assert session._token_digest == sha256(token.encode()).digest()
+        assert session.token_digest == sha256(token.encode()).digest()
         secret = token.split(".")[1]
         kept = [getattr(session, name) for name in session.__slots__]
         assert secret not in repr(kept)

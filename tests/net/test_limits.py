@@ -341,7 +341,7 @@ async def converse(server: Server, url: str, rng: random.Random) -> None:
                     await newer.write(LAST_WORDS["end"])
                     await newer.gone()
             elif end == "ended by the application":
-                server.end(peer.session["session_id"])
+                await server.end(peer.session["session_id"])
                 await peer.gone()
             elif end != "lost":
                 await peer.write(LAST_WORDS[end])

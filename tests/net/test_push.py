@@ -133,7 +133,7 @@ class TestPush:
             pushing = asyncio.create_task(push_all())
             await asyncio.sleep(5)
             if end == "ended":
-                server.end(name)
+                await server.end(name)
             else:
                 await server.close()
             with pytest.raises(SessionNotFound):
@@ -163,7 +163,7 @@ class TestStop:
             await peer.ask("hello")
             await peer.event("start")
             await peer.event("token")
-            server.stop(name, 1)
+            await server.stop(name, 1)
             complete = await peer.event("complete")
             assert (complete["turn"], complete["data"]) == (1, {"status": "stopped", "final": True})
             assert (await peer.turn())[-1]["data"]["status"] == "completed"
@@ -171,7 +171,7 @@ class TestStop:
             await peer.ask("wait")
             await peer.event("start")
             await peer.event("token")
-            server.stop(name)
+            await server.stop(name)
             ended: list[Event] = [await peer.event("complete") for _ in range(2)]
             assert [event["turn"] for event in ended] == [4, 3]
 
@@ -180,10 +180,10 @@ class TestStop:
     def test_of_nothing_and_of_nobody(self) -> None:
         async def script(server: Server, peer: Peer, name: str) -> None:
             with pytest.raises(ClientError) as caught:
-                server.stop(name)
+                await server.stop(name)
             assert caught.value.code == "not_active"
             with pytest.raises(SessionNotFound):
-                server.stop("s_unknown")
+                await server.stop("s_unknown")
 
         talk(script)
 
@@ -194,11 +194,11 @@ class TestEnd:
             await peer.ask("wait")
             await peer.event("start")
             await peer.event("token")
-            server.end(name, "你被请出去了")
+            await server.end(name, "你被请出去了")
             assert (await peer.event("complete"))["data"]["status"] == "stopped"
             assert await peer.closed() == (4506, "你被请出去了")
             with pytest.raises(SessionNotFound):
-                server.end(name)
+                await server.end(name)
 
         talk(script)
 
@@ -213,7 +213,7 @@ class TestEnd:
                 Server(answer, Config(port=0), on_close=on_close) as server,
                 Peer.connect(server.urls[0]) as peer,
             ):
-                server.end(peer.session["session_id"], "half a \ud800" + "x" * 200)
+                await server.end(peer.session["session_id"], "half a \ud800" + "x" * 200)
                 code, reason = await peer.closed()
                 assert (code, reason[:8], len(reason)) == (4506, "half a ?", 123)
             assert closed == [peer.session["session_id"]]
@@ -226,7 +226,7 @@ class TestEnd:
                 async with Peer.connect(server.urls[0]) as peer:
                     session = peer.session
                 await server.sockets.emptied()
-                server.end(session["session_id"])
+                await server.end(session["session_id"])
                 token = session["data"]["resume_token"]
                 async with Peer.connect(f"{server.urls[0]}?resume={token}") as again:
                     assert again.session["data"]["resumed"] is False

@@ -83,9 +83,15 @@ def test_a_callback_that_is_not_async_is_refused_before_anything_listens() -> No
         Server(lambda turn: "hello")  # type: ignore[arg-type, return-value]
 
 
-def test_redis_is_refused_as_long_as_it_would_do_nothing() -> None:
-    with pytest.raises(ConfigError, match="--redis is not served by this version"):
-        Server(answer, Config(port=0, redis="redis://127.0.0.1"))
+def test_a_redis_that_cannot_be_reached_is_told_at_the_start() -> None:
+    async def main() -> None:
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            with pytest.raises(ConfigError, match="127.0.0.1"):
+                async with Server(answer, Config(port=0, redis=f"redis://127.0.0.1:{nobody.getsockname()[1]}")):
+                    raise AssertionError("it serves")
+
+    asyncio.run(main())
 
 
 def test_unread_bytes_in_the_kernel_are_few() -> None:

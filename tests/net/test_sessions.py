@@ -67,7 +67,7 @@ class TestTheEnd:
                     await ended.send({"event": "end"})
                     await ended.closed()
                 async with Peer.connect(server.urls[0] + "?kicked") as kicked:
-                    server.end(kicked.session["session_id"])
+                    await server.end(kicked.session["session_id"])
                     assert await kicked.closed() == (4506, "ended by the application")
                 await asyncio.sleep(0)
                 assert closed == [("ended", []), ("kicked", [])]

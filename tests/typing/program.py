@@ -61,8 +61,8 @@ async def embed() -> None:
         try:
             await server.push("s_1", "ticket", {"n": 1})
             server.push_threadsafe("s_1", "ticket").result(1)
-            server.stop("s_1", 3)
-            server.end("s_1", "bye")
+            await server.stop("s_1", 3)
+            await server.end("s_1", "bye")
         except wsserver.SessionNotFound as exc:
             assert_type(exc.session_id, str)
         except wsserver.ClientError as exc:
@@ -72,6 +72,10 @@ async def embed() -> None:
         except wsserver.WsserverError:
             await server.close()
         await server.drain()
+    try:
+        await wsserver.push("redis://127.0.0.1", "s_1", "ticket", {"n": 1})
+    except wsserver.StoreError as exc:
+        assert_type(exc, wsserver.StoreError)
 
 
 def main() -> None:

@@ -481,7 +481,7 @@ def test_a_server_that_has_forgotten(chromium: Chromium) -> None:
                 await on.shows(".quiet", re.compile("This is a new conversation"))
                 await on.page.get_by_role("button", name="Try again").click()
                 await on.shows(".text", "You said ?")
-                other.end(next(iter(other.sessions)).id)
+                await other.end(next(iter(other.sessions)).id)
                 await expect(on.page.locator("#banner")).to_contain_text("This conversation was ended.")
                 await expect(on.page.get_by_role("button", name="Send")).to_be_disabled()
                 await on.page.get_by_role("button", name="Start a new one").click()

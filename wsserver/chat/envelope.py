@@ -85,6 +85,11 @@ def token_template(session_id: str, turn: int) -> bytes:
     )
 
 
+def turn_of(template: bytes) -> int:
+    """The turn whose tokens have this envelope."""
+    return int(template[template.rindex(b'"turn":') + 7 : template.rindex(b',"seq":')])
+
+
 def merged_template(template: bytes) -> bytes:
     """The envelope of several tokens merged into one: `% (value, from_seq, seq)`."""
     return template.replace(b'%b"}', b'%b","from_seq":%d}', 1)

@@ -32,6 +32,16 @@ class Said(NamedTuple):
     def size(self) -> int:
         return len(self.content) + ENTRY_OVERHEAD
 
+    def packed(self) -> bytes:
+        """As it is stored."""
+        return envelope.encode_kept([self.turn, self.role, self.status, self.truncated, envelope.as_json(self.content)])
+
+    @classmethod
+    def unpacked(cls, entry: bytes) -> Said:
+        """What was packed."""
+        turn, role, status, truncated, content = envelope.decode_value(entry)
+        return cls(turn, role, envelope.encode_kept(content), status, truncated)
+
     def view(self) -> dict[str, Any]:
         """As a callback sees it."""
         return {"role": self.role, "content": envelope.decode_value(self.content), "status": self.status}
@@ -54,6 +64,22 @@ class History:
         self._pool = pool
         self._size = 0
         self._entries: list[Said] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def last(self) -> Said | None:
+        """What was said last."""
+        return self._entries[-1] if self._entries else None
+
+    def since(self, said: Said | None) -> list[Said]:
+        """What was said after `said`, a very entry of this history; all, where that is not there."""
+        entries = self._entries
+        index = len(entries)
+        while index and entries[index - 1] is not said:
+            index -= 1
+        return entries[index:]
 
     def add(self, said: Said) -> None:
         """What is oldest goes where it grows beyond its limit."""

@@ -53,6 +53,19 @@ class Log:
         self._blocks: list[Run | bytes] = _EMPTY
         self.run: Run | None = None  # the run that still grows
 
+    @property
+    def shown(self) -> int:
+        """The last event that may be shown."""
+        return self.head
+
+    def cursor(self, seq: int | None = None) -> Cursor:
+        """A reader's place behind number `seq`, or behind all that may be shown."""
+        return Cursor(self, seq)
+
+    def begin_behind(self, seq: int) -> None:
+        """The first event of this log, which is empty, is the one behind number `seq`."""
+        self.start = self.head = seq
+
     def append_token(self, template: bytes, value: bytes) -> None:
         """A token as the JSON of its text without the quotes, in the envelope of its turn."""
         run = self.run

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from hashlib import sha256
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ClientError
 from . import envelope
 from .claim import random_name
-from .log import Cursor, Log
+from .log import Log
 from .memory import Memory
 from .pool import Pool
 from .turn import Turn
@@ -24,67 +24,51 @@ if TYPE_CHECKING:
     from ..config import Config
     from .events import Answer, Message
     from .history import History
+    from .log import Cursor
+    from .reader import Gate, Reader
     from .state import State
+
+#: Where the epochs of a session begin that has known one process only.
+_FIRST_EPOCH = (0,)
 
 #: How much more is published at a time while nobody reads, before the room is looked at again, in bytes.
 _DETACHED_STEP = 2**14
-
-
-class Reader(Protocol):
-    """What a session knows of the connection that reads it."""
-
-    @property
-    def full(self) -> bool:
-        """Whether it is too far behind for what need not be kept."""
-        ...
-
-    def wake(self) -> None:
-        """There is something new in the log."""
-
-    def send(self, payload: bytes) -> None:
-        """Sends an event that is not logged."""
-
-
-class Gate(Protocol):
-    """Where callbacks wait until their reader has caught up."""
-
-    def set(self) -> None:
-        """Lets all of them go on."""
-
-    async def wait(self) -> Any:
-        """Waits until then."""
 
 
 class Session:
     """One conversation. `turn` is the one whose callback runs, if any; `waiting` are those behind it.
 
     `read` is the last event that a connection of it has taken; `bytes_until` and `messages_until` are for its limits.
+    Each process that takes it over from one that died begins another epoch of its log: `begins` are the last events
+    before.
     """
 
     __slots__ = (
         "_config",
-        "_last_turn",
         "_memory",
-        "_token_digest",
+        "begins",
         "bytes_until",
         "ended",
-        "epoch",
         "gate",
         "id",
+        "last_turn",
         "log",
         "messages_until",
         "read",
         "reader",
+        "token_digest",
         "turn",
         "user",
         "waiting",
     )
 
-    def __init__(self, config: Config, user: str | None = None, pool: Pool | None = None) -> None:
+    def __init__(
+        self, config: Config, user: str | None = None, pool: Pool | None = None, log: Log | None = None
+    ) -> None:
         self.id = "s_" + random_name()
         self.user = user
-        self.epoch = 1
-        self.log = Log(config.max_log_size, pool)
+        self.begins: tuple[int, ...] = _FIRST_EPOCH
+        self.log = Log(config.max_log_size, pool) if log is None else log
         self.reader: Reader | None = None
         self.read = 0
         self.gate: Gate | None = None
@@ -93,9 +77,9 @@ class Session:
         self.ended = False
         self.bytes_until = 0.0
         self.messages_until = 0.0
-        self._token_digest = b""
+        self.token_digest = b""
         self._config = config
-        self._last_turn = 0
+        self.last_turn = 0
         self._memory: Memory | None = None
 
     def __repr__(self) -> str:
@@ -106,17 +90,24 @@ class Session:
     def new_token(self) -> str:
         """A fresh resume token; only its SHA-256 is kept."""
         token = f"{self.id}.{random_name()}"
-        self._token_digest = sha256(token.encode()).digest()
+        self.token_digest = sha256(token.encode()).digest()
         return token
 
     def admits(self, token: str, user: str | None) -> bool:
         """Whether `token` opens this session for `user`."""
         digest = sha256(token.encode()).digest()
-        return compare_digest(digest, self._token_digest) and user == self.user
+        return compare_digest(digest, self.token_digest) and user == self.user
+
+    @property
+    def epoch(self) -> int:
+        """Counts the histories that the log may have had."""
+        return len(self.begins)
 
     def holds_after(self, seq: int, epoch: int) -> bool:
         """Whether every event after `seq` is still held, and `seq` belongs to this history."""
-        return epoch == self.epoch and self.log.start <= seq <= self.log.head
+        if epoch != self.epoch and not (0 < epoch < self.epoch and seq <= self.begins[epoch]):
+            return False
+        return self.log.start <= seq <= self.log.shown
 
     # -- what the client is told ---------------------------------------------------------------------------------
 
@@ -131,7 +122,7 @@ class Session:
         if self.reader is not None:
             self.reader.wake()
 
-    def tell_history(self) -> None:
+    def history_event(self) -> bytes:
         """All that the person was shown, up to and with the last event of the log."""
         data: dict[str, Any] = {
             "items": self.history.items(),
@@ -140,7 +131,12 @@ class Session:
         }
         if self.waiting:
             data["waiting"] = [turn.id for turn in self.waiting]
-        self.tell("history", data)
+        return envelope.encode_event("history", data, self.id)
+
+    def tell_history(self) -> None:
+        """The same for whoever reads now."""
+        if self.reader is not None:
+            self.reader.send(self.history_event())
 
     # -- readers and their pace ----------------------------------------------------------------------------------
 
@@ -190,6 +186,11 @@ class Session:
         return self.turn if self.turn is not None and not self.turn.over else None
 
     @property
+    def active_turn(self) -> int | None:
+        """Its number."""
+        return self.active.id if self.active else None
+
+    @property
     def busy(self) -> bool:
         """Whether a callback runs or a message waits."""
         return self.turn is not None or bool(self.waiting)
@@ -210,9 +211,13 @@ class Session:
         None where that id was taken before: each message makes exactly one turn. Raises `ClientError` `turn_active`
         or `queue_full`; such a message may be sent again.
         """
-        earlier = self.turn_of(message)
-        if earlier is not None:
-            self.tell("ack", {"ref": message.id, "turn": earlier, "duplicate": True})
+        turn = self.accept(message)
+        self.acknowledge(message, turn)
+        return turn
+
+    def accept(self, message: Message) -> Turn | None:
+        """The same without an `ack`."""
+        if self.turn_of(message) is not None:
             return None
         before = len(self.waiting) + (self.active is not None)
         if self._config.busy == "interrupt":
@@ -221,14 +226,25 @@ class Session:
             raise ClientError("turn_active", "a turn is running", retryable=True, ref=message.id)
         elif before > self._config.max_queue:
             raise ClientError("queue_full", "too many messages wait", retryable=True, ref=message.id)
-        self._last_turn += 1
+        self.last_turn += 1
         said = envelope.encode_kept(message.content)
-        turn = Turn(self, self._last_turn, said, message.id, self._config.max_history)
+        turn = Turn(self, self.last_turn, said, message.id, self._config.max_history)
         self.waiting = (*self.waiting, turn)
         if message.id is not None:
             self.memory.remember(message.id, turn.id)
-            self.tell("ack", {"ref": message.id, "turn": turn.id, "queued": before, "duplicate": False})
         return turn
+
+    def acknowledge(self, message: Message, turn: Turn | None) -> None:
+        """The `ack` of a message with an id: it has become this turn, or, None, one that is known."""
+        if message.id is None:
+            return
+        if turn is None:
+            self.tell("ack", {"ref": message.id, "turn": self.turn_of(message), "duplicate": True})
+            return
+        queued = 0
+        if self._config.busy != "interrupt" and turn in self.waiting:
+            queued = self.waiting.index(turn) + (self.active is not None)
+        self.tell("ack", {"ref": message.id, "turn": turn.id, "queued": queued, "duplicate": False})
 
     def next_turn(self) -> Turn | None:
         """Begins the next turn, unless a callback still runs or nothing waits."""
@@ -257,6 +273,11 @@ class Session:
         if self._memory is None:
             self._memory = Memory(self._config, self.log.pool)
         return self._memory
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether there is anything that it remembers."""
+        return self._memory is not None
 
     @property
     def history(self) -> History:

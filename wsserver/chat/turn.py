@@ -217,6 +217,17 @@ class Turn:
         data = {"code": _writable(code), "message": _writable(message), "retryable": bool(retryable)}
         self._finish("error", data, "failed")
 
+    def give_up(self) -> None:
+        """Nothing of it is shown any more, not even its end: another process has its session."""
+        self.over = True
+        self._rest()
+
+    def _rest(self) -> None:
+        """Nobody waits for an answer, and no text is kept."""
+        for question in self._questions.values():
+            question.waiter.cancel()
+        self._forget()
+
     def _finish(self, event: str, data: dict[str, Any], status: str) -> None:
         if self.over:
             return
@@ -231,9 +242,7 @@ class Turn:
         if session.turn is self:
             text = b"".join((b'"', self._text, b'"'))
             session.history.add(Said(self.id, "assistant", text, status, self._room < 0))
-        for question in self._questions.values():
-            question.waiter.cancel()
-        self._forget()
+        self._rest()
 
     def _forget(self) -> None:
         self._text.clear()

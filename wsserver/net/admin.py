@@ -111,13 +111,13 @@ class Admin:
         if turn is not None and type(turn) is not int:
             raise Refused(400, "turn must be a whole number")
         try:
-            self._server.stop(session.id, turn)
+            await self._server.stop(session.id, turn)
         except ClientError as exc:
             raise Refused(409, exc.message) from exc
         return _json({"stopped": True})
 
     async def _end(self, request: Request) -> Response:
-        self._server.end(self._session(request).id)
+        await self._server.end(self._session(request).id)
         return Response(204)
 
     def _brief(self, session: Session) -> dict[str, Any]:

@@ -154,7 +154,11 @@ class Opening(asyncio.Protocol):
         upgrade = self._upgrade = handshake.parse_upgrade(request)
         client = house.door.proxies.client(self._address, request.elements("x-forwarded-for"))
         admission = self._admit(replace(request, client=client.address), upgrade, seat, client, is_echo)
-        if house.authenticate is None and (house.on_open is None or is_echo):
+        if is_echo or not (house.on_open or house.sessions.waits):
+            waits = house.authenticate is not None
+        else:
+            waits = True
+        if not waits:
             run_through(admission)
             return
         if self._reader.trailing_data:
@@ -179,7 +183,8 @@ class Opening(asyncio.Protocol):
                 user, expires = found.id, found.expires
             entry = None
             if not is_echo:
-                entry = house.sessions.enter(user, claim.find(request.query, upgrade.subprotocols))
+                entry = await house.sessions.enter(user, claim.find(request.query, upgrade.subprotocols))
+                self._check()
             if user is not None:
                 seat.admit_user(user)
             if entry is not None and entry.claim is None and house.on_open is not None:

@@ -74,11 +74,15 @@ class Conversation:
             if isinstance(event, events.Auth):
                 self._renewals.begin(connection, event)
             else:
-                self._table[type(event)](session, event)
+                self._do(session, event, payload)
         except ClientError as exc:
             session.tell("error", exc.data())
             if not wait and self._pace.mistake(session, now):
                 connection.close_now(CloseCode.TOO_FAST, "too many errors")
+
+    def _do(self, session: Session, event: events.ClientEvent, payload: bytes) -> None:
+        """Has it done; `payload` is how it came. Raises `ClientError`."""
+        self._table[type(event)](session, event)
 
     def received(self, connection: Connection, size: int, now: float) -> float:
         session, account = connection.session, connection.account
@@ -98,25 +102,24 @@ class Conversation:
 
     def _stop(self, session: Session, event: events.Stop) -> None:
         self._turns.stop(session, event)
-        _acknowledge(session, event.id)
+        self._acknowledge(session, event.id)
 
     def _answer(self, session: Session, event: events.Answer) -> None:
         session.answer(event)
-        _acknowledge(session, event.id)
+        self._acknowledge(session, event.id)
 
     def _ping(self, session: Session, event: events.Ping) -> None:
-        _acknowledge(session, event.id)
+        self._acknowledge(session, event.id)
         session.tell("pong", event.data)
 
     def _history(self, session: Session, event: events.History) -> None:
-        _acknowledge(session, event.id)
+        self._acknowledge(session, event.id)
         session.tell_history()
 
     def _end(self, session: Session, event: events.End) -> None:
-        _acknowledge(session, event.id)
+        self._acknowledge(session, event.id)
         self._sessions.end(session, "stopped")
 
-
-def _acknowledge(session: Session, ref: str | None) -> None:
-    if ref is not None:
-        session.tell("ack", {"ref": ref})
+    def _acknowledge(self, session: Session, ref: str | None) -> None:
+        if ref is not None:
+            session.tell("ack", {"ref": ref})

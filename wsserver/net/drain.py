@@ -35,7 +35,8 @@ async def drain(server: Server) -> None:
     logger.info("draining: %d sessions, %d connections", len(server.sessions), len(server.sockets))
     leaving = []
     for session in server.sessions:
-        session.tell("drain", {"reconnect_in": round(random() * spread, 3)})
+        if server.sessions.connection_of(session) is not None:
+            session.tell("drain", {"reconnect_in": round(random() * spread, 3)})
         leaving.append((began + random() * spread, session))
     for when, session in sorted(leaving, key=lambda one: one[0]):
         if when > loop.time():

@@ -154,14 +154,23 @@ class Pump:
         """Bytes that wait to be sent, of the log or not."""
         return self._protocol.queued + self.behind
 
-    def attach(self, session: Session, cursor: Cursor, *, replay: bool = False) -> None:
-        """From now on sends the session's log, from the cursor on; with `replay`, says when what was missed is sent."""
+    def attach(self, session: Session, cursor: Cursor, *, missed: int | None = None) -> None:
+        """From now on sends the session's log, from the cursor on.
+
+        `missed` is the last event of what a client has missed that comes back: it is told when that has been sent.
+        """
         self._session = session
         self._cursor = cursor
         session.attach(self, cursor)
-        if replay:
-            self._replay = cursor.seq, session.log.head
+        if missed is not None:
+            self._replay = cursor.seq, missed
             self._tell_replayed(session, cursor)
+
+    @property
+    def seq(self) -> int:
+        """The last event of the log that was taken to be sent."""
+        assert self._cursor is not None, "a connection of the conversation has a cursor"
+        return self._cursor.seq
 
     def detach(self) -> None:
         """Sends no more: the connection is lost."""
@@ -208,7 +217,11 @@ class Pump:
         session = self._session
         if session is None or self._protocol.state is not _OPEN:
             return
-        self._protocol.send_texts(cursor.read(_READ_SIZE))
+        payloads = cursor.read(_READ_SIZE)
+        if not payloads:
+            # There are, but they may not be shown yet.
+            return
+        self._protocol.send_texts(payloads)
         session.was_read(cursor)
         if self._replay is not None:
             self._tell_replayed(session, cursor)

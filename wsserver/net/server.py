@@ -19,6 +19,7 @@ from ..wire.close import CloseCode
 from . import admin, pages
 from .admission import Opening
 from .authentication import from_config
+from .cluster import Cluster, open_store, store_of
 from .dispatch import Conversation, Echo
 from .drain import drain
 from .flow import Flusher, wait_for_room
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from ..chat.session import Session
     from ..guard.expiry import Expiry
+    from ..store.port import Store
     from .connection import Connection
     from .house import Authenticate, OnOpen
     from .run import Generate
@@ -68,6 +70,9 @@ class Server:
     `sockets` are served instead of the addresses of `config`: stream sockets, TCP or UNIX, that are bound. They are
     the server's from then on, which closes them.
 
+    `store` is what several servers share their sessions by, instead of the Redis of `config`; it is the server's from
+    then on.
+
     Leaving the block ends all turns and connections at once; `await server.drain()` before it lets answers finish.
     Signals are never touched. Entering raises `ConfigError` where the address cannot be had. A server serves once: make
     another one to serve again.
@@ -82,10 +87,11 @@ class Server:
         on_close: OnClose | None = None,
         authenticate: Authenticate | None = None,
         sockets: Sequence[socket.socket] = (),
+        store: Store | None = None,
     ) -> None:
         self.config = config or Config()
-        if self.config.redis:
-            raise ConfigError("--redis is not served by this version: leave it away")
+        self._store = store_of(self.config) if store is None else store
+        self.cluster: Cluster | None = None
         self.draining = False
         self.sockets = Sockets()
         self.expiries: dict[Connection, Expiry] = {}
@@ -98,7 +104,7 @@ class Server:
         self._authentication = from_config(self.config) if authenticate is None else None
         self.authenticate = authenticate or self._authentication
         self._on_close = on_close
-        self._generate = check_callback(generate)
+        self.generate = check_callback(generate)
         self.admin_token = self.config.admin_token or token_urlsafe(24)
         self._listeners = Listeners(self.config, sockets)
         self._admin_listener: asyncio.AbstractServer | None = None
@@ -113,11 +119,22 @@ class Server:
         self.loop = asyncio.get_running_loop()
         self.sweeper = Sweeper(self.loop)
         self.flusher = Flusher(self.loop, self.config.flush_interval)
-        self.turns = Turns(self._generate, self.config, self.loop, self.sweeper, self.flusher, self._when_idle)
-        self.sessions = Sessions(self.config, self.loop, self.sweeper, self.turns, self._on_close)
         self.renewals = Renewals(self.authenticate, self.config, self.loop)
-        self.conversation = Conversation(self.sessions, self.turns, self.renewals, self.config)
-        await self._listeners.open(self, partial(Opening, self))
+        if self._store is None:
+            self.turns = Turns(self.generate, self.config, self.loop, self.sweeper, self.flusher, self.when_idle)
+            self.sessions = Sessions(self.config, self.loop, self.sweeper, self.turns, self._on_close)
+            self.conversation = Conversation(self.sessions, self.turns, self.renewals, self.config)
+        else:
+            await open_store(self._store)
+            self.cluster = Cluster(self, self._store, self._on_close)
+            self.turns, self.sessions = self.cluster.turns, self.cluster.sessions
+            self.conversation = self.cluster.conversation
+        try:
+            await self._listeners.open(self, partial(Opening, self))
+        except ConfigError:
+            if self.cluster is not None:
+                await self.cluster.stop()
+            raise
         self._warn_of_open_doors()
         self.sweeper.start()
         if self.config.admin_port:
@@ -143,6 +160,9 @@ class Server:
         uses, `TypeError` for what JSON cannot hold.
         """
         pushed = Custom(event, data or {})
+        if self.cluster is not None:
+            await self.cluster.push(session_id, pushed)
+            return
         session = self.sessions[session_id]
         await wait_for_room(session, lambda: session.ended)
         if session.ended:
@@ -155,15 +175,21 @@ class Server:
         """The same from another thread; the future that it returns has what `push` would raise."""
         return asyncio.run_coroutine_threadsafe(self.push(session_id, event, data), self.loop)
 
-    def stop(self, session_id: str, turn: int | None = None) -> None:
+    async def stop(self, session_id: str, turn: int | None = None) -> None:
         """Ends a turn of a session, or all that runs or waits, as if the person had said "stop".
 
         Raises `SessionNotFound`, and `ClientError` `not_active` where there is nothing to stop.
         """
+        if self.cluster is not None:
+            await self.cluster.stop_turn(session_id, turn)
+            return
         self.turns.stop(self.sessions[session_id], Stop(turn))
 
-    def end(self, session_id: str, reason: str = "ended by the application") -> None:
+    async def end(self, session_id: str, reason: str = "ended by the application") -> None:
         """Ends a session: its turns, then its connection with 4506. Raises `SessionNotFound`."""
+        if self.cluster is not None:
+            await self.cluster.end(session_id, reason)
+            return
         self.sessions.end(self.sessions[session_id], "stopped", CloseCode.ENDED_BY_APPLICATION, reason)
 
     # -- the end -------------------------------------------------------------------------------------------------
@@ -192,8 +218,10 @@ class Server:
         if self._drained is not None and self._drained is not asyncio.current_task():
             # Somebody is in a hurry.
             self._drained.cancel()
+        if self.cluster is not None:
+            self.cluster.begin_to_close()
         for session in self.sessions:
-            self.sessions.end(session, "shutdown", CloseCode.SERVICE_RESTART, GOING_AWAY)
+            self.sessions.shut_down(session)
         self.sockets.closing = True
         for member in self.sockets:
             member.close(CloseCode.SERVICE_RESTART, GOING_AWAY)
@@ -202,6 +230,8 @@ class Server:
             self._admin_listener.close()
         # What does not close in time is aborted by the sweeper.
         await self.sockets.emptied()
+        if self.cluster is not None:
+            await self.cluster.stop()
         self.sweeper.stop()
         if self._authentication is not None:
             await self._authentication.close()
@@ -232,7 +262,7 @@ class Server:
                     ", ".join(public),
                 )
 
-    def _when_idle(self, session: Session) -> None:
+    def when_idle(self, session: Session) -> None:
         if self.draining:
             self.send_away(session)
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..chat import envelope
-from ..chat.log import Cursor
 from ..chat.pool import Pool
 from ..chat.session import Session
 from ..chat.view import SessionView
@@ -21,6 +20,8 @@ from ..config import NO_LIMIT
 from ..errors import SessionNotFound
 from ..wire.close import CloseCode
 from .absences import Absence, Absences
+from .connection import Connection
+from .sockets import GOING_AWAY
 from .sweeper import TICK
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ..chat.claim import Claim
     from ..chat.turn import Cause
     from ..config import Config
-    from .connection import Connection
+    from ..guard.seats import Owner
     from .sweeper import Sweeper
     from .turns import Turns
 
@@ -39,6 +40,22 @@ logger = logging.getLogger(__name__)
 
 #: Where memory is short, so much of it is freed that it is not short again at once.
 _ENOUGH = 0.9
+
+
+class Remote(Protocol):
+    """A connection to another process, which reads the session from here."""
+
+    @property
+    def session(self) -> Session: ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Ends it behind all that was published."""
+
+    def close_now(self, code: int, reason: str) -> None:
+        """Ends it at once."""
+
+
+Place = Connection | Absence | Remote
 
 
 class Entry(NamedTuple):
@@ -64,7 +81,7 @@ class Sessions:
         self._sweeper = sweeper
         self._turns = turns
         self._on_close = on_close
-        self._places: dict[str, Connection | Absence] = {}  # where each session is, by its id
+        self._places: dict[str, Place] = {}  # where each session is, by its id
         self._absences = Absences(config)
         self._is_short = False  # of memory
         self._closings: set[asyncio.Task[None]] = set()
@@ -83,10 +100,18 @@ class Sessions:
             raise SessionNotFound(session_id)
         return place.session
 
+    #: Whether `enter` may have to wait.
+    waits = False
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a client that comes now can come back."""
+        return self._config.resume_ttl > 0
+
     def connection_of(self, session: Session) -> Connection | None:
         """The connection that reads it, if one does."""
         place = self._places.get(session.id)
-        return None if isinstance(place, Absence) else place
+        return place if isinstance(place, Connection) else None
 
     @property
     def closings(self) -> Collection[asyncio.Task[None]]:
@@ -95,47 +120,57 @@ class Sessions:
 
     # -- coming and going ----------------------------------------------------------------------------------------
 
-    def enter(self, user: str | None, claim: Claim | None) -> Entry:
+    async def enter(self, user: str | None, claim: Claim | None) -> Entry:
         """The session that is claimed, if it can be had, else a new one."""
         place = self._places.get(claim.session_id) if claim is not None else None
         session = place.session if place is not None else None
         if claim is not None and session is not None and session.admits(claim.token, user):
-            older = self.connection_of(session)
-            if older is not None:
-                # Its place is free for the one that takes over.
-                older.seat.vacate()
+            self._vacate(session)
             return Entry(session, claim)
-        return Entry(Session(self._config, user, self.pool), None)
+        return Entry(self._new(user), None)
+
+    def _new(self, user: str | None) -> Session:
+        return Session(self._config, user, self.pool)
+
+    def _vacate(self, session: Session) -> None:
+        older = self.connection_of(session)
+        if older is not None:
+            # Its place is free for the one that takes over.
+            older.seat.vacate()
 
     def attach(self, entry: Entry, connection: Connection) -> None:
         """From now on the connection reads the session; an older one is closed."""
         session, claim = entry
-        older = self._places.get(session.id)
-        if isinstance(older, Absence):
-            self._forget(older)
-        elif older is not None:
-            older.close_now(CloseCode.TAKEN_OVER, "taken over by a newer connection")
-        self._places[session.id] = connection
+        self._take_over(session, connection)
         connection.session = session
         recovered = claim is not None and session.holds_after(claim.last_seq, claim.epoch)
         connection.pump.send(self._greeting(session, claim, recovered))
-        cursor = Cursor(session.log, claim.last_seq if claim is not None and recovered else None)
-        connection.pump.attach(session, cursor, replay=claim is not None)
+        cursor = session.log.cursor(claim.last_seq if claim is not None and recovered else None)
+        connection.pump.attach(session, cursor, missed=session.log.shown if claim is not None else None)
+
+    def _take_over(self, session: Session, place: Place) -> None:
+        """The session is there now, and no more where it was."""
+        older = self._places.get(session.id)
+        self._places[session.id] = place
+        if isinstance(older, Absence):
+            self._forget(older)
+        elif older is not None and older is not place:
+            older.close_now(CloseCode.TAKEN_OVER, "taken over by a newer connection")
 
     def _greeting(self, session: Session, claim: Claim | None, recovered: bool) -> bytes:
         config = self._config
         data = {
             "resumed": claim is not None,
             "recovered": recovered,
-            "resumable": config.resume_ttl > 0,
+            "resumable": self.resumable,
             "epoch": session.epoch,
-            "seq": session.log.head,
+            "seq": session.log.shown,
             # The same one again: were it another, and this frame lost, nobody could come back.
             "resume_token": session.new_token() if claim is None else claim.token,
             "resume_ttl": config.resume_ttl,
             "ping_interval": config.ping_interval,
             "max_message_size": config.max_message_size,
-            "active_turn": session.active.id if session.active else None,
+            "active_turn": session.active_turn,
         }
         return envelope.encode_event("session", data, session.id)
 
@@ -144,10 +179,13 @@ class Sessions:
         session = connection.session
         if session is None or self._places.get(session.id) is not connection:
             return
+        self._leave_alone(session, connection.seat.owner)
+
+    def _leave_alone(self, session: Session, owner: Owner | None) -> None:
+        """Its client is away: it waits for it, if it may."""
         if not self._config.resume_ttl:
             self.end(session, "disconnected")
             return
-        owner = connection.seat.owner
         while (surplus := self._absences.surplus(owner)) is not None:
             self.end(surplus.session, "disconnected")
         absence = self._places[session.id] = Absence(session, owner, self)
@@ -166,6 +204,19 @@ class Sessions:
             return
         session.ended = True
         self._turns.end_all(session, cause)
+        self._drop(session, code, reason)
+        if self._on_close is not None:
+            task = self._loop.create_task(self._close(self._on_close, session))
+            self._closings.add(task)
+            task.add_done_callback(self._closings.discard)
+
+    def shut_down(self, session: Session) -> None:
+        """The server ends: so does the session."""
+        self.end(session, "shutdown", CloseCode.SERVICE_RESTART, GOING_AWAY)
+
+    def _drop(self, session: Session, code: int, reason: str) -> None:
+        """Nothing is known of it here any more; its connection is closed behind all that was published."""
+        session.ended = True
         session.open_gate()
         place = self._places.pop(session.id)
         if isinstance(place, Absence):
@@ -173,10 +224,6 @@ class Sessions:
         else:
             place.close(code, reason)
         session.leave_pool()
-        if self._on_close is not None:
-            task = self._loop.create_task(self._close(self._on_close, session))
-            self._closings.add(task)
-            task.add_done_callback(self._closings.discard)
 
     def _forget(self, absence: Absence) -> None:
         self._absences.remove(absence)

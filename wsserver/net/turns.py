@@ -82,14 +82,20 @@ class Turns:
             raise ClientError(
                 "rate_limited", "too many answers of yours are running", retryable=True, ref=message.id, retry_after=1.0
             )
+        self._accept(session, message)
+
+    def _accept(self, session: Session, message: Message) -> None:
         turn = session.take(message)
-        if turn is None:
-            return
+        if turn is not None:
+            self._interrupt(session, turn)
+            self._begin_next(session)
+
+    def _interrupt(self, session: Session, turn: Turn) -> None:
+        """Ends all others, where that is what a message does."""
         if self._config.busy == "interrupt":
             for older in reversed(list(session.unfinished())):
                 if older is not turn:
                     self._end(session, older, "interrupted")
-        self._begin_next(session)
 
     def stop(self, session: Session, stop: Stop) -> None:
         """Ends what it names, or all. Raises `ClientError` `not_active` where there is nothing to end."""
@@ -133,6 +139,9 @@ class Turns:
             turn.complete(final)
         else:
             turn.fail(*final, retryable=True)
+        self._cancel(turn)
+
+    def _cancel(self, turn: Turn) -> None:
         run = self._runs.get(turn)
         if run is not None:
             run.task.cancel()
@@ -142,9 +151,13 @@ class Turns:
         session.turn = None
         self._begin_next(session)
         if not session.busy:
-            if session.user is not None:
-                self._users.release(session.user)
-            self._when_idle(session)
+            self._rest(session)
+
+    def _rest(self, session: Session) -> None:
+        """Nothing runs or waits in it any more."""
+        if session.user is not None:
+            self._users.release(session.user)
+        self._when_idle(session)
 
 
 def _is_meant(turn: Turn, stop: Stop) -> bool:

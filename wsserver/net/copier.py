@@ -1,0 +1,173 @@
+"""Copies the sessions of a server to the store: one flush at a time, while the next gathers.
+
+Tokens are copied in passing, several times a second; where somebody waits, for the `ack` of a message or for a token
+that may not be shown before, the flush follows at once. A store that is out of reach is tried again, less and less
+often; meanwhile sessions go on, and what is to be written is what their logs still hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from random import random
+from typing import TYPE_CHECKING
+
+from ..errors import StoreError
+from ..store.port import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..store.port import Store, Write
+    from .journal import Journal
+
+logger = logging.getLogger(__name__)
+
+#: For so long tokens gather that nobody waits for, in seconds: each write costs as much as thirty of them.
+_GATHERING = 0.025
+
+#: About so many bytes of events go in one flush.
+_FLUSH_SIZE = 2**22
+
+_FIRST_DELAY = 0.1
+_LONGEST_DELAY = 5.0
+
+
+class Copier:
+    """`lost` is told what is written by somebody else, `released` what may be, now that it is all stored."""
+
+    def __init__(
+        self,
+        store: Store,
+        loop: asyncio.AbstractEventLoop,
+        interval: float,
+        lost: Callable[[Journal], None],
+        released: Callable[[Journal], None],
+    ) -> None:
+        self.out = False  # of reach
+        self.outages = 0
+        self.journals: set[Journal] = set()
+        self._store = store
+        self._loop = loop
+        self._interval = interval
+        self._lost = lost
+        self._released = released
+        self._waiting: dict[Journal, None] = {}
+        self._urgent: dict[Journal, None] = {}
+        self._delay = _FIRST_DELAY
+        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._task = loop.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Copies no more; what is under way may be done or not."""
+        self._task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        await asyncio.wait((self._task,))
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is to be written."""
+        return self._settled.is_set()
+
+    async def settled(self) -> None:
+        """Returns once all that was to be written is stored."""
+        await self._settled.wait()
+
+    # -- called by journals ----------------------------------------------------------------------------------------
+
+    def mark(self, journal: Journal) -> None:
+        self._settled.clear()
+        if journal.urgent:
+            self._urgent[journal] = None
+            self._wake.set()
+        else:
+            self._waiting[journal] = None
+            if self._timer is None:
+                self._timer = self._loop.call_later(_GATHERING, self._gathered)
+
+    def when_settled(self, journal: Journal, outcome: Outcome) -> None:
+        (self._lost if outcome is Outcome.FENCED else self._released)(journal)
+
+    def forget(self, journal: Journal) -> None:
+        self.journals.discard(journal)
+
+    # -- reach -----------------------------------------------------------------------------------------------------
+
+    def missed(self, exc: StoreError) -> None:
+        """The store did not answer."""
+        if not self.out:
+            self.out = True
+            self.outages += 1
+            logger.warning("the store is out of reach: sessions go on without it, and cannot move (%s)", exc)
+            for journal in tuple(self.journals):
+                if not journal.log.strict:
+                    journal.go_on()
+
+    def reached(self) -> None:
+        """It did."""
+        self._delay = _FIRST_DELAY
+        if self.out:
+            self.out = False
+            logger.warning("the store is in reach again")
+
+    # -- the task --------------------------------------------------------------------------------------------------
+
+    def _gathered(self) -> None:
+        self._timer = None
+        self._urgent.update(self._waiting)
+        self._waiting.clear()
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            if not self._urgent:
+                self._wake.clear()
+                if not self._waiting:
+                    self._settled.set()
+                await self._wake.wait()
+            began = self._loop.time()
+            await self._flush(began)
+            await asyncio.sleep(max(0.0, began + self._interval - self._loop.time()))
+
+    async def _flush(self, now: float) -> None:
+        journals: list[Journal] = []
+        writes: list[Write] = []
+        size = 0
+        while self._urgent and size < _FLUSH_SIZE:
+            journal = next(iter(self._urgent))
+            del self._urgent[journal]
+            self._waiting.pop(journal, None)
+            if journal.left:
+                continue
+            write = journal.next_write(now)
+            journals.append(journal)
+            writes.append(write)
+            size += _size(write)
+        if not writes:
+            return
+        try:
+            outcomes = await self._store.write(writes)
+        except StoreError as exc:
+            self.missed(exc)
+            for journal in journals:
+                journal.hurry()
+            delay, self._delay = self._delay, min(2 * self._delay, _LONGEST_DELAY)
+            # Processes that lost it together do not come back together.
+            await asyncio.sleep(delay * (0.5 + random()))
+            return
+        self.reached()
+        # What has left meanwhile wants to know nothing.
+        for journal, outcome in zip(journals, outcomes, strict=True):
+            try:
+                if not journal.left:
+                    journal.settle(outcome)
+            except Exception:
+                logger.exception("%r could not be copied", journal.session)
+
+
+def _size(write: Write) -> int:
+    return sum(sum(map(len, piece.values)) for piece in write.batch.pieces) if write.batch is not None else 0
