@@ -39,8 +39,7 @@ class Session:
     """One conversation. `turn` is the one whose callback runs, if any; `waiting` are those behind it.
 
     `read` is the last event that a connection of it has taken; `bytes_until` and `messages_until` are for its limits.
-    Each process that takes it over from one that died begins another epoch of its log: `begins` are the last events
-    before.
+    A process that takes it over from one that died begins another epoch: `begins` are the last events before each.
     """
 
     __slots__ = (
@@ -241,9 +240,8 @@ class Session:
         if turn is None:
             self.tell("ack", {"ref": message.id, "turn": self.turn_of(message), "duplicate": True})
             return
-        queued = 0
-        if self._config.busy != "interrupt" and turn in self.waiting:
-            queued = self.waiting.index(turn) + (self.active is not None)
+        is_behind = self._config.busy != "interrupt" and turn in self.waiting
+        queued = self.waiting.index(turn) + (self.active is not None) if is_behind else 0
         self.tell("ack", {"ref": message.id, "turn": turn.id, "queued": queued, "duplicate": False})
 
     def next_turn(self) -> Turn | None:
