@@ -14,7 +14,7 @@ import sysconfig
 import time
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from redis import Redis
@@ -63,19 +63,22 @@ def free_port() -> int:
 class RedisServer:
     """One process of redis-server, with settings such as `["--maxmemory", "10mb"]`; started again, it has its port."""
 
-    def __init__(self, directory: Path, settings: Sequence[str] = ()) -> None:
+    def __init__(self, directory: Path, settings: Sequence[str] = (), conf: Path | None = None) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._directory = directory
-        self._settings = settings
+        self._command = [binary(), *([str(conf)] if conf else ["--save", ""])]
+        self._command += ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(directory)]
+        self._command += ["--logfile", str(directory / "log"), *settings]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._directory)]
-        command += ["--save", "", "--logfile", str(self._directory / "log"), *self._settings]
-        self._process = subprocess.Popen(command)
+        self._process = subprocess.Popen(self._command)
         with self.client() as client:
-            wait_until(client.ping)
+            wait_until(lambda: self._is_up(client))
+
+    def _is_up(self, client: Redis) -> bool:
+        assert self._process is not None and self._process.poll() is None, "redis-server has ended: see its log"
+        return bool(client.ping())
 
     def client(self) -> Redis:
         return Redis(port=self.port, socket_timeout=DEADLINE)
@@ -118,6 +121,8 @@ class RedisCluster:
                 directory = self._directory / str(number)
                 directory.mkdir()
                 settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]
+                # Sessions of two nodes live when the third one has died.
+                settings += ["--cluster-require-full-coverage", "no"]
                 self.nodes.append(stack.enter_context(RedisServer(directory, settings)))
             self._join()
             self._stack = stack.pop_all()
@@ -133,11 +138,54 @@ class RedisCluster:
                 slots = range(number * _SLOTS // 3, (number + 1) * _SLOTS // 3)
                 client.execute_command("CLUSTER ADDSLOTS", *slots)
                 client.execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
+        self.wait()
+
+    def wait(self) -> None:
+        """Returns once every node knows that all are there."""
         for node in self.nodes:
             with node.client() as client:
                 wait_until(partial(self._knows_all, client))
 
+    def slot_of(self, key: str) -> int:
+        with self.nodes[0].client() as client:
+            return int(cast("int", client.cluster("KEYSLOT", key)))
+
+    def node_of(self, key: str) -> int:
+        """The number of the node that has a key by the first share-out of slots."""
+        return 3 * self.slot_of(key) // _SLOTS if key else 0
+
     @staticmethod
     def _knows_all(client: Any) -> bool:
         info, slots = (client.execute_command(f"CLUSTER {what}") for what in ("INFO", "SLOTS"))
-        return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3" and len(slots) == 3
+        return info["cluster_state"] == "ok" and info["cluster_slots_ok"] == str(_SLOTS) and len(slots) >= 3
+
+
+class RedisSentinel:
+    """A primary, a replica of it, and a sentinel that makes the replica the primary when the other one dies."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._stack = ExitStack()
+
+    def __enter__(self) -> RedisSentinel:
+        with ExitStack() as stack:
+            for name in ("primary", "replica", "sentinel"):
+                (self._directory / name).mkdir()
+            self.primary = stack.enter_context(RedisServer(self._directory / "primary"))
+            settings = ["--replicaof", "127.0.0.1", str(self.primary.port), "--repl-diskless-sync-delay", "0"]
+            self.replica = stack.enter_context(RedisServer(self._directory / "replica", settings))
+            conf = self._directory / "sentinel" / "sentinel.conf"
+            conf.write_text(
+                f"sentinel monitor main 127.0.0.1 {self.primary.port} 1\n"
+                "sentinel down-after-milliseconds main 300\n"
+                "sentinel failover-timeout main 1000\n"
+            )
+            self.sentinel = stack.enter_context(RedisServer(conf.parent, ["--sentinel"], conf))
+            self.url = f"redis+sentinel://127.0.0.1:{self.sentinel.port}/main"
+            with self.sentinel.client() as client:
+                wait_until(lambda: len(cast("list[Any]", client.sentinel_slaves("main"))) == 1)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()

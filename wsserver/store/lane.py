@@ -78,9 +78,10 @@ class Lane:
 
     async def close(self) -> None:
         """Ends what is under way."""
-        if self._task is not None:
+        # redis-py may take a cancellation for the end of a wait of its own, and go on.
+        while self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=0.1)
 
     async def _drive(self) -> None:
         batch: list[_Waiting] = []
