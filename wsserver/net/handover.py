@@ -64,10 +64,11 @@ def place() -> Place | None:
     taken: list[socket.socket] = []
     try:
         index, channel, listeners = text.split(":")
-        for descriptor in (int(channel), *map(int, listeners.split(","))):
+        number, descriptors = int(index), [int(channel), *map(int, listeners.split(","))]
+        for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
             taken.append(socket.socket(fileno=descriptor))
-        return Place(int(index), taken[0], taken[1:])
+        return Place(number, taken[0], taken[1:])
     except (ValueError, OSError):
         for sock in taken:
             sock.close()

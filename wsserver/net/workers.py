@@ -73,7 +73,8 @@ class _House:
             self.sweeper.start()
             await self._keep(supervisor, admin_token)
         finally:
-            logger.info("shutting down: %d processes", len(supervisor.workers))
+            if supervisor.workers:
+                logger.info("shutting down %d processes", len(supervisor.workers))
             await supervisor.end(self._hurry, self._kill)
             binding.remove_file()
             if admin is not None:
