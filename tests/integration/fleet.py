@@ -69,7 +69,8 @@ class Fleet:
         assert self.process.stdout is not None
         async with asyncio.timeout(30):
             await self._reading
-            assert await self.process.stdout.read() == b""
+            more = (await self.process.stdout.read()).decode()
+            assert all(line.startswith("Admin on ") for line in more.splitlines()), more
             return await self.process.wait()
 
     async def _read(self) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.clock import run_virtually
 from tests.peer import CLOSE, TEXT, Event, Peer, Refused, masked, request
 from wsserver import Config, Server, Turn
+from wsserver.net.drain import drain_beside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -310,5 +313,63 @@ class TestHttp:
                 assert head.startswith(f"HTTP/1.1 {status} ")
                 assert "Connection: close" in head
                 assert rest == body
+
+        serve(script)
+
+
+class TestBesideOthers:
+    """Others accept on the same sockets: a refusal here would be one of the whole service."""
+
+    def test_who_was_accepted_last_is_let_in_and_sent_on(self) -> None:
+        async def script(server: Server, url: str) -> None:
+            async with Peer.socket(url) as peer:
+                await asyncio.sleep(0.1)
+                assert len(server.sockets) == 1
+                draining = asyncio.create_task(drain_beside(server))
+                await asyncio.sleep(0.5)
+                assert not server.draining
+                await peer.write(request())
+                await peer.read_head()
+                await peer.event("session")
+                [drain] = (await leave(peer))[0]
+                assert drain["event"] == "drain"
+                with pytest.raises(ConnectionRefusedError):
+                    async with Peer.socket(url):
+                        """Nobody new."""
+                await draining
+
+        serve(script)
+
+    def test_who_says_nothing_is_refused_in_the_end(self) -> None:
+        async def script(server: Server, url: str) -> None:
+            async with Peer.socket(url) as peer, Peer.connect(url) as busy:
+                await start(busy, 5)
+                draining = asyncio.create_task(drain_beside(server))
+                await asyncio.sleep(1.1)
+                assert server.draining
+                await peer.write(request())
+                with pytest.raises(Refused, match="503"):
+                    await peer.read_head()
+                events, code, _ = await leave(busy)
+                assert ([event["event"] for event in events], code) == (["drain", "complete"], 1012)
+                await draining
+
+        serve(script)
+
+    def test_what_it_is_in_the_midst_of_accepting_counts(self) -> None:
+        async def script(server: Server, url: str) -> None:
+            loop = asyncio.get_running_loop()
+            parts = urlsplit(url)
+            with socket.create_connection((parts.hostname, parts.port)) as sock:
+                draining: list[asyncio.Task[None]] = []
+                # Behind what is readable in the same turn of the loop, before the loop has shown it.
+                loop.call_at(loop.time(), lambda: draining.append(loop.create_task(drain_beside(server))))
+                reader, writer = await asyncio.open_connection(sock=sock)
+                peer = Peer(reader, writer)
+                await peer.write(request())
+                await peer.read_head()
+                await peer.event("session")
+                await leave(peer)
+                await draining[0]
 
         serve(script)

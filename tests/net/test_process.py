@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from wsserver import Config, Turn, run
 from wsserver.net.listeners import Listeners
+from wsserver.net.process import _share
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -64,3 +66,10 @@ def test_large_messages_do_not_fetch_their_memory_page_by_page_each_time() -> No
         return int(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout)
 
     assert faults(2**20) * 10 < faults(0)
+
+
+def test_memory_is_that_of_all_workers_and_the_admin_port_that_of_their_supervisor() -> None:
+    config = Config(workers=4, resume_ttl=0, admin_port=9001, max_memory=4000)
+    assert _share(config) == replace(config, admin_port=0, max_memory=1000)
+    assert _share(replace(config, max_memory=0)).max_memory == 0, "no limit"
+    assert _share(replace(config, max_memory=3)).max_memory == 1, "and not none by that"
