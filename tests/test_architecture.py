@@ -55,7 +55,7 @@ DOORS = {
     "cryptography": ("guard.keys",),
     "httpx": ("net.fetch",),
     "redis": ("store",),
-    "openai": ("adapters.openai", "adapters.openai_errors"),
+    "openai": ("adapters.openai", "adapters.openai_clients", "adapters.openai_errors"),
     "pydantic": ("adapters.functions",),
     "pydantic_core": ("adapters.functions",),
 }

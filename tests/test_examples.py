@@ -108,7 +108,6 @@ def test_openai_tools(monkeypatch: pytest.MonkeyPatch) -> None:
             async with Server(generate, Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
                 await peer.ask("When does my order come?")
                 events = await peer.turn()
-            await generate.aclose()
             assert text_of(events) == "In two days."
             shown = [event["data"] for event in events if event["event"] == "tool"]
             assert sorted(tool["status"] for tool in shown) == ["finished"] * 2 + ["started"] * 2

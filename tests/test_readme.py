@@ -238,11 +238,9 @@ def test_a_model_is_asked_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
             namespace: dict[str, Any] = {}
             exec(block("test: openai"), namespace)
-            generate = namespace["generate"]
-            async with Server(generate, Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
+            async with Server(namespace["generate"], Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
                 await peer.ask("Is it warm?")
                 assert text_of(await peer.turn()) == "Sun."
-            await generate.aclose()
         first, second = endpoint.bodies
         assert (first["model"], first["temperature"]) == (DEFAULT_MODEL, 0)
         assert second["messages"][-1]["content"] == "sun in Rome for 1 days"

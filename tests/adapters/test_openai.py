@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
+import subprocess
 import sys
 import threading
 from contextlib import asynccontextmanager
@@ -11,6 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvloop
 from openai import AsyncOpenAI
 
 import wsserver.adapters.openai
@@ -18,9 +22,10 @@ from tests.adapters.endpoint import KEY, Endpoint, breaks, calls, ends, refuses,
 from tests.peer import Event, Peer, text_of
 from wsserver import Config, ConfigError, Server, TurnError, cli
 from wsserver.adapters.openai import DEFAULT_MODEL, Chat, Function, callback, messages
+from wsserver.adapters.openai_clients import Made
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from tests.adapters.endpoint import Response, Step
     from wsserver import Turn
@@ -121,8 +126,11 @@ class TestAnswer:
 
     def test_a_callback_of_ones_own_may_ask_it(self) -> None:
         async def main() -> list[Event]:
-            async with Endpoint.serve(says("a", total_tokens=1), says("b", total_tokens=2)) as endpoint:
-                chat = callback(client=AsyncOpenAI(base_url=endpoint.url, api_key=KEY))
+            async with (
+                Endpoint.serve(says("a", total_tokens=1), says("b", total_tokens=2)) as endpoint,
+                AsyncOpenAI(base_url=endpoint.url, api_key=KEY) as client,
+            ):
+                chat = callback(client=client)
 
                 async def generate(turn: Turn) -> None:
                     for question in "first", "second":
@@ -130,10 +138,7 @@ class TestAnswer:
 
                 async with Server(generate, Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
                     await peer.ask("go")
-                    events = await peer.turn()
-                await chat.aclose()
-                assert chat.client.is_closed()
-                return events
+                    return await peer.turn()
 
         events = run(main())
         assert text_of(events) == "ab"
@@ -266,10 +271,14 @@ class TestTools:
         assert "in broken" in caplog.text
 
     def test_a_function_that_ends_the_turn(self) -> None:
-        async def pay() -> None:
+        waiting = threading.Event()
+
+        def pay() -> None:
+            assert waiting.wait(LONG)
             raise TurnError("no_credit", "Your credit is used up.")
 
         async def wait() -> None:
+            waiting.set()
             await asyncio.sleep(LONG)
 
         events, _ = ask(calls(("pay", "{}"), ("wait", "{}")), tools={"pay": pay, "wait": wait})
@@ -521,7 +530,7 @@ class TestApp:
                 assert isinstance(app, Chat)
                 assert cli.load("wsserver.adapters.openai:app") is app
                 assert repr(app) == f"<Chat with my-model at {endpoint.url}/>"
-                async with app.client, Server(app, Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
+                async with Server(app, Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
                     await peer.ask("go")
                     return await peer.turn(), endpoint
 
@@ -532,9 +541,55 @@ class TestApp:
 
     def test_an_endpoint_of_ones_own_needs_no_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-        chat = callback()
-        assert str(chat.client.base_url) == "http://127.0.0.1:9/v1/"
-        assert chat.model == DEFAULT_MODEL
+        assert repr(callback()) == f"<Chat with {DEFAULT_MODEL} at http://127.0.0.1:9/v1/>"
+
+    @pytest.mark.parametrize("loop", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+    def test_every_loop_has_a_client_and_closes_it(
+        self, loop: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+        made = Made()
+
+        async def main() -> AsyncOpenAI:
+            client = await made.get()
+            assert await made.get() is client
+            async with Endpoint.serve(says("Hello")) as endpoint:
+                asking = client.with_options(base_url=endpoint.url).chat.completions
+                async with await asking.create(model="m", messages=[], stream=True) as stream:
+                    assert [chunk async for chunk in stream]
+                assert not client.is_closed()
+                return client
+
+        first, second = loop(main()), loop(main())
+        assert first is not second
+        assert first.is_closed() and second.is_closed()
+
+    def test_the_server_of_the_command_line_ends_in_peace(self) -> None:
+        async def main() -> None:
+            async with Endpoint.serve(says("Hello")) as endpoint:
+                server = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    *("-W", "error", "-m", "wsserver", "serve", "wsserver.adapters.openai:app"),
+                    *("--port", "0", "--log-level", "warning"),
+                    env={**os.environ, "OPENAI_BASE_URL": endpoint.url, "OPENAI_API_KEY": KEY},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                )
+                try:
+                    assert server.stdout is not None
+                    url = (await server.stdout.readline()).decode().removeprefix("Listening on ").strip()
+                    async with Peer.connect(url) as peer:
+                        await peer.ask("hello")
+                        assert text_of(await peer.turn()) == "Hello"
+                    server.send_signal(signal.SIGTERM)
+                    _, errors = await server.communicate()
+                    assert (server.returncode, errors) == (0, b"")
+                finally:
+                    if server.returncode is None:
+                        server.kill()
+                        await server.wait()
+
+        run(main())
 
     def test_without_a_key(self) -> None:
         with pytest.raises(ConfigError, match="OPENAI_API_KEY"):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import asynccontextmanager
+from random import Random
 from statistics import quantiles
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any
@@ -384,6 +385,46 @@ class TestEnd:
         run(main())
         assert idents[0] == idents[1] != threading.get_ident()
         assert (generate.threads.running, generate.threads.orphans) == (0, 0)
+
+    @pytest.mark.parametrize("loop", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+    def test_nothing_is_left_of_a_hundred(self, loop: Callable[..., None]) -> None:
+        """Ended while they wait for room, for an item, for a call, or as they please."""
+        random = Random(7)
+        places = Threads(100, look_ahead=3)
+
+        async def read(number: int) -> None:
+            def answer() -> Iterator[int]:
+                for item in range(number * 10):
+                    if number % 4 == 1:
+                        stream.call(lambda: asyncio.sleep(0))
+                    elif number % 4 == 2:
+                        sleep(0.0001)
+                    yield item
+
+            stream = places.iterate(answer)
+            async with stream:
+                seen = 0
+                async for item in stream:
+                    assert item == seen
+                    seen += 1
+                    if number % 4 == 3:
+                        await asyncio.sleep(0)
+
+        async def main() -> None:
+            tasks = [asyncio.create_task(read(number)) for number in range(100)]
+            for _ in range(150):
+                await asyncio.sleep(0)
+                random.choice(tasks).cancel()
+            for result in await asyncio.gather(*tasks, return_exceptions=True):
+                assert result is None or isinstance(result, asyncio.CancelledError)
+            await until(lambda: not places.running)
+
+        before = set(threading.enumerate())
+        loop(main())
+        assert places.orphans == 0
+        for thread in set(threading.enumerate()) - before:
+            thread.join(LONG)
+            assert not thread.is_alive()
 
     def test_a_stop_while_a_question_is_open(self) -> None:
         heard = threading.Event()

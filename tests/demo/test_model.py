@@ -43,10 +43,7 @@ def ask(monkeypatch: pytest.MonkeyPatch, *script: Step, questions: Any = (QUESTI
         async with Endpoint.serve(*script) as endpoint:
             monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
             check()
-            chat = model.chat()
-            assert chat is not None
             async with (
-                chat.client,
                 Server(generate, Config(port=0)) as server,
                 Peer.connect(server.urls[0]) as peer,
             ):

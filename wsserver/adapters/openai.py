@@ -24,8 +24,9 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from ..chat.events import Status
-from ..errors import ConfigError, TurnError
+from ..errors import TurnError
 from .functions import ArgumentsError, Callee, Function, callees, jsonable
+from .openai_clients import Clients, Given, Made
 from .openai_errors import CUT, cut, filtered, turn_error
 from .openai_reply import Reply, ToolCall, add_usage
 
@@ -65,13 +66,13 @@ def callback(
     `system` is told to it before the conversation, of which it is told the last `max_history` characters. `tools` are
     functions, sync or async, by the names that it knows them by; what they take is made of their type hints. It may
     call them again and again, `max_rounds` requests in all, in the last of which it has to answer. `options` go into
-    each request, such as `temperature=0`. `client` is yours to close.
+    each request, such as `temperature=0`. A `client` of yours is yours to close.
 
     Raises `ConfigError` where the package is missing, or the client or a tool cannot be made.
     """
     return Chat(
         model or os.environ.get("OPENAI_MODEL") or DEFAULT_MODEL,
-        client=client or _client(),
+        clients=Given(client) if client is not None else Made(),
         system=system,
         tools=callees(tools or {}),
         max_rounds=max_rounds,
@@ -87,7 +88,7 @@ class Chat:
         self,
         model: str,
         *,
-        client: AsyncOpenAI,
+        clients: Clients,
         system: str | None,
         tools: Mapping[str, Callee],
         max_rounds: int,
@@ -95,7 +96,7 @@ class Chat:
         options: Mapping[str, Any],
     ) -> None:
         self.model = model
-        self.client = client
+        self._clients = clients
         self._system = system
         self._tools = tools
         self._max_rounds = max_rounds
@@ -109,7 +110,7 @@ class Chat:
         }
 
     def __repr__(self) -> str:
-        return f"<Chat with {self.model} at {self.client.base_url}>"
+        return f"<Chat with {self.model} at {self._clients.base_url}>"
 
     async def __call__(self, turn: Turn) -> None:
         # Where no history is kept there is at least this message.
@@ -136,18 +137,15 @@ class Chat:
                 said += await self._run(turn, reply.calls)
         raise TurnError("too_many_rounds", "the model came to no answer")
 
-    async def aclose(self) -> None:
-        """Closes the client, and what it has open."""
-        await self.client.close()
-
     # -- the stream ----------------------------------------------------------------------------------------------
 
     async def _reply(self, turn: Turn, request: Mapping[str, Any]) -> Reply:
-        left = self.client.max_retries
+        client = await self._clients.get()
+        left = client.max_retries
         while True:
             reply = Reply()
             try:
-                async with aclosing(self._chunks(request)) as chunks:
+                async with aclosing(_chunks(client, request)) as chunks:
                     async for chunk in chunks:
                         await self._show(turn, reply, chunk)
                 if reply.finish_reason is None:
@@ -164,19 +162,6 @@ class Chat:
         if reply.finish_reason == "length":
             await turn.send(Status("The answer has reached its greatest length."))
         return reply
-
-    async def _chunks(self, request: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
-        create: Any = self.client.chat.completions.create
-        try:
-            stream = await create(**request)
-        except Exception as exc:
-            raise turn_error(exc, self.client.api_key) from exc
-        async with stream:
-            try:
-                async for chunk in stream:
-                    yield chunk
-            except Exception as exc:
-                raise turn_error(exc, self.client.api_key, streaming=True) from exc
 
     async def _show(self, turn: Turn, reply: Reply, chunk: Any) -> None:
         thought = reply.thinking
@@ -248,22 +233,23 @@ def messages(
     return [{"role": "system", "content": system}, *said] if system else said
 
 
+async def _chunks(client: AsyncOpenAI, request: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
+    create: Any = client.chat.completions.create
+    try:
+        stream = await create(**request)
+    except Exception as exc:
+        raise turn_error(exc, client.api_key) from exc
+    async with stream:
+        try:
+            async for chunk in stream:
+                yield chunk
+        except Exception as exc:
+            raise turn_error(exc, client.api_key, streaming=True) from exc
+
+
 def __getattr__(name: str) -> Any:
     """`app`: the callback of `wsserver serve wsserver.adapters.openai:app`, made when it is first asked for."""
     if name == "app":
         globals()["app"] = made = callback()
         return made
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def _client() -> AsyncOpenAI:
-    try:
-        import openai
-    except ImportError as exc:
-        raise ConfigError("a model is asked through the package openai: pip install 'wsserver[openai]'") from exc
-    # Endpoints of one's own mostly want no key, but the client does.
-    key = os.environ.get("OPENAI_API_KEY") or ("none" if os.environ.get("OPENAI_BASE_URL") else None)
-    try:
-        return openai.AsyncOpenAI(api_key=key)
-    except openai.OpenAIError as exc:
-        raise ConfigError(f"the client of the model cannot be made: {exc}") from exc
