@@ -330,6 +330,38 @@ class TestRoll:
 
         play(script)
 
+    def test_while_they_start_it_comes_behind_that(self) -> None:
+        async def script(stage: Stage) -> None:
+            stage.serves_at_once = False
+            starting = asyncio.create_task(stage.supervisor.start())
+            await settle()
+            stage.supervisor.roll()
+            await settle()
+            assert len(stage.puppets) == 1
+            stage.serves_at_once = True
+            stage.puppets[0].serve()
+            await starting
+            await settle()
+            assert stage.serving() == stage.puppets[2:]
+            assert stage.puppets[0].gone.is_set() and len(stage.puppets) == 4
+
+        play(script)
+
+    def test_what_comes_of_it_has_not_failed_yet(self) -> None:
+        async def script(stage: Stage) -> None:
+            await stage.supervisor.start()
+            for _ in range(5):
+                stage.die(stage.serving()[0] or pytest.fail("there is one"), -9)
+                await asyncio.sleep(10)
+            stage.supervisor.roll()
+            await settle()
+            began = now()
+            stage.die(stage.serving()[0] or pytest.fail("there is one"), -9)
+            await settle()
+            assert stage.puppets[-1].since == began
+
+        play(script)
+
     def test_none_in_the_end(self) -> None:
         async def script(stage: Stage) -> None:
             await stage.supervisor.start()

@@ -103,6 +103,8 @@ class Supervisor:
         for slot in self.slots:
             if slot.worker is not None:
                 await first_of(slot.worker.ready, slot.worker.gone)
+        if self._roll_again.is_set():
+            self.roll()
 
     async def keep(self) -> None:
         """Never returns; raises what is a bug of ours."""
@@ -110,7 +112,8 @@ class Supervisor:
 
     def roll(self) -> None:
         """Replaces all workers, one after the other, by new ones; where one does not start the rest stays."""
-        if self._rolling is not None and not self._rolling.done():
+        if not self._keepers or (self._rolling is not None and not self._rolling.done()):
+            # Once they have started, or once more.
             self._roll_again.set()
         elif not self.draining:
             self._rolling = asyncio.create_task(self._roll())
@@ -198,6 +201,7 @@ class Supervisor:
             await self._end(successor, asyncio.Event(), asyncio.Event())
             return False
         old, slot.worker = slot.worker, successor
+        slot.backoff = Backoff(random)
         if old is not None:
             await self._end(old, asyncio.Event(), asyncio.Event())
         return True
