@@ -153,6 +153,21 @@ class TestSessions:
 
         run(script)
 
+    def test_what_is_written_again_and_again_is_kept_whole(self, run: Run) -> None:
+        async def script(world: World) -> None:
+            one, two = await world.store(), await world.store()
+            await done(one, first(facts={"state": b"{}"}, history=[b"1"], accepted={1: b"1"}))
+            for number in range(2, 12):
+                await world.elapse(50.0)
+                # Of ever longer lives, too.
+                await done(one, later(number, number - 1, tokens(number, "x"), ttl=60.0 + number))
+            copy = await two.take("s_1", 1, lost=False)
+            assert copy is not None
+            assert (copy.facts, copy.history, copy.unfinished) == ({"state": b"{}"}, (b"1",), {1: b"1"})
+            assert [batch.last for batch in copy.log] == list(range(1, 12))
+
+        run(script)
+
     def test_what_has_ended_is_gone_and_no_late_write_brings_it_back(self, run: Run) -> None:
         async def script(world: World) -> None:
             store = await world.store()

@@ -77,6 +77,9 @@ class RedisWorld:
                 left: Any = client.pttl(key)
                 assert left > 0, f"{key} would be kept for ever"
                 client.pexpire(key, left - milliseconds)
+                if key.startswith(b"wsserver:{") and key.endswith(b"}"):
+                    kept: Any = client.hget(key, "kept")
+                    client.hset(key, "kept", int(kept or 0) - milliseconds)
                 if key.startswith(b"wsserver:processes"):
                     for name, end in cast("list[tuple[bytes, float]]", client.zrange(key, 0, -1, withscores=True)):
                         client.zadd(key, {name: end - milliseconds})

@@ -2,7 +2,8 @@
 
 Of a session there are, all in one slot of a cluster::
 
-    wsserver:{s_…}           hash: user, token (SHA-256), begins (of epochs), writer, fence, number, start, head, turn
+    wsserver:{s_…}           hash: user, token (SHA-256), begins (of epochs), writer, fence, number, start, head, turn;
+                             and until when the others are kept, without being renewed with each write
     wsserver:{s_…}:log       stream: an entry for each batch, its id the last seq in it
     wsserver:{s_…}:facts     hash: what is replaced by name, such as the application's state
     wsserver:{s_…}:history   list, the newest entry last
@@ -121,9 +122,12 @@ class RedisStore:
         return [Outcome(answer.decode()) for answer in await asyncio.gather(*sent)]
 
     async def read(self, session_id: str, after: int, count: int) -> list[Batch]:
-        log = self._keys(session_id)[1]
-        found = await self._calls.call(Command(log, ("XRANGE", log, f"({after}", "+", "COUNT", count)))
-        return [batches.decode(entry, fields[b""]) for entry, fields in found]
+        record, log, *_ = self._keys(session_id)
+        known, found = await asyncio.gather(
+            self._calls.call(Command(record, ("HEXISTS", record, "token"))),
+            self._calls.call(Command(log, ("XRANGE", log, f"({after}", "+", "COUNT", count))),
+        )
+        return [batches.decode(entry, fields[b""]) for entry, fields in found] if known else []
 
     # -- letters -----------------------------------------------------------------------------------------------------
 

@@ -17,16 +17,12 @@
 --         ended                                          nothing is kept but the fence
 -- Returns done, fenced, gap or lost: the names of `Outcome`.
 
+local call = redis.call
 local record, log, facts, history, turns, letters = unpack(KEYS)
 local process, fence, number, ttl = unpack(ARGV)
-local known = redis.call('HMGET', record, 'fence', 'number', 'ended', 'head', 'start')
+local known = call('HMGET', record, 'fence', 'number', 'ended', 'head', 'start', 'kept')
 local head, start = known[4], known[5]
-local at = 5
-
-local function argument()
-  at = at + 1
-  return ARGV[at - 1]
-end
+local at, last = 5, #ARGV
 
 local create = not known[1] or tonumber(known[1]) < tonumber(fence)
 if create then
@@ -39,111 +35,98 @@ elseif tonumber(number) <= tonumber(known[2]) then
   return 'done'
 elseif known[3] then
   return 'fenced'
-elseif at > #ARGV then
+elseif at > last then
   -- A full Redis refuses what takes memory, unless the script has changed something before: it may still renew.
-  redis.call('PEXPIRE', record, ttl)
+  call('PEXPIRE', record, ttl)
 end
 
-local change = {}
-
-function change.created()
-  local before, token, begins, n = argument(), argument(), argument(), tonumber(argument())
-  local user = n == 1 and argument()
-  if create then
-    head, start = before, before
-    redis.call('HSET', record, 'token', token, 'begins', begins, 'writer', process, 'fence', fence, 'turn', 0)
-    redis.call('HDEL', record, 'user', 'ended')
-    if user then
-      redis.call('HSET', record, 'user', user)
+local fresh = create -- whether there may be keys that have no time to live yet
+while at <= last do
+  local what, one, two, three, four = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local n = tonumber(one)
+  if what == 'log' then
+    if one ~= head then
+      return 'gap'
     end
-    redis.call('DEL', log, facts, history, turns, letters)
-  end
-end
-
-function change.anew()
-  head = argument()
-  start = head
-  redis.call('DEL', log)
-end
-
-function change.log()
-  local before, last, batch = argument(), argument(), argument()
-  if before ~= head then
-    return true
-  end
-  redis.call('XADD', log, last .. '-0', '', batch)
-  head = last
-end
-
-function change.trim()
-  local seq, after = argument(), argument()
-  if tonumber(seq) >= tonumber(head) then
-    start = head
-    redis.call('DEL', log)
-  elseif tonumber(seq) > tonumber(start) then
-    start = seq
-    -- Whole blocks of memory only: to take single entries out of a block costs time and frees nothing.
-    redis.call('XTRIM', log, 'MINID', '~', after)
-  end
-end
-
-function change.facts()
-  for _ = 1, argument() do
-    redis.call('HSET', facts, argument(), argument())
-  end
-end
-
-function change.turn()
-  redis.call('HSET', record, 'turn', argument())
-end
-
-function change.history()
-  for _ = 1, argument() do
-    redis.call('RPUSH', history, argument())
-  end
-end
-
-function change.keep()
-  local n = tonumber(argument())
-  if n == 0 then
-    redis.call('DEL', history)
+    call('XADD', log, two .. '-0', '', three)
+    fresh = fresh or head == start
+    head = two
+    at = at + 4
+  elseif what == 'trim' then
+    if n >= tonumber(head) then
+      start = head
+      call('DEL', log)
+    elseif n > tonumber(start) then
+      start = one
+      -- Whole blocks of memory only: to take single entries out of a block costs time and frees nothing.
+      call('XTRIM', log, 'MINID', '~', two)
+    end
+    at = at + 3
+  elseif what == 'facts' or what == 'accepted' then
+    fresh = true
+    for i = at + 2, at + 2 * n, 2 do
+      call('HSET', what == 'facts' and facts or turns, ARGV[i], ARGV[i + 1])
+    end
+    at = at + 2 + 2 * n
+  elseif what == 'finished' then
+    for i = at + 2, at + 1 + n do
+      call('HDEL', turns, ARGV[i])
+    end
+    at = at + 2 + n
+  elseif what == 'history' then
+    fresh = true
+    for i = at + 2, at + 1 + n do
+      call('RPUSH', history, ARGV[i])
+    end
+    at = at + 2 + n
+  elseif what == 'keep' then
+    if n == 0 then
+      call('DEL', history)
+    else
+      call('LTRIM', history, -n, -1)
+    end
+    at = at + 2
+  elseif what == 'turn' then
+    call('HSET', record, 'turn', one)
+    at = at + 2
+  elseif what == 'created' then
+    if create then
+      head, start = one, one
+      call('HSET', record, 'token', two, 'begins', three, 'writer', process, 'fence', fence, 'turn', 0)
+      call('HDEL', record, 'user', 'ended')
+      if four == '1' then
+        call('HSET', record, 'user', ARGV[at + 5])
+      end
+      call('DEL', log, facts, history, turns, letters)
+    end
+    at = at + 5 + four
+  elseif what == 'anew' then
+    head, start = one, one
+    call('DEL', log)
+    at = at + 2
+  elseif what == 'released' then
+    call('HSET', record, 'writer', '')
+    at = at + 1
   else
-    redis.call('LTRIM', history, -n, -1)
-  end
-end
-
-function change.accepted()
-  for _ = 1, argument() do
-    redis.call('HSET', turns, argument(), argument())
-  end
-end
-
-function change.finished()
-  for _ = 1, argument() do
-    redis.call('HDEL', turns, argument())
-  end
-end
-
-function change.released()
-  redis.call('HSET', record, 'writer', '')
-end
-
-function change.ended()
-  redis.call('DEL', record, log, facts, history, turns, letters)
-  redis.call('HSET', record, 'fence', fence, 'ended', 1)
-end
-
-while at <= #ARGV do
-  if change[argument()]() then
-    return 'gap'
+    call('DEL', record, log, facts, history, turns, letters)
+    call('HSET', record, 'fence', fence, 'ended', 1)
+    at = at + 1
   end
 end
 if known[2] == '0' then
   -- Whoever took the session has read the letters, and writes what they said.
-  redis.call('DEL', letters)
+  call('DEL', letters)
 end
-redis.call('HSET', record, 'number', number, 'head', head, 'start', start)
-for _, key in ipairs(KEYS) do
-  redis.call('PEXPIRE', key, ttl)
+
+local time = call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if fresh or now + ttl > tonumber(known[6] or 0) then
+  -- They may outlive the record, without which they are nothing: so they are not renewed with every write.
+  for i = 2, #KEYS do
+    call('PEXPIRE', KEYS[i], 2 * ttl)
+  end
+  call('HSET', record, 'kept', now + 2 * ttl)
 end
+call('HSET', record, 'number', number, 'head', head, 'start', start)
+call('PEXPIRE', record, ttl)
 return 'done'
