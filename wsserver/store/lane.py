@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .address import Client
-    from .scripts import Command
+    from .scripts import Argument, Command
 
 #: Seconds that a lane waits at most before it tries again to reach a Redis that was out of reach.
 _PATIENCE = 3.0
@@ -48,7 +48,7 @@ class Lanes:
         for lane in self._lanes.values():
             await lane.close()
 
-    def _node(self, key: str) -> str:
+    def _node(self, key: Argument) -> str:
         """The node that has a key, as far as is known."""
         if isinstance(self._client, RedisCluster):
             slot = self._client.nodes_manager.slots_cache.get(self._client.keyslot(key))

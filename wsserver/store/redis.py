@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from itertools import chain
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from .port import Batch, Seat
-    from .scripts import Argument
 
 logger = logging.getLogger(__name__)
 
@@ -115,8 +113,9 @@ class RedisStore:
         )
 
     async def write(self, writes: Iterable[Write]) -> list[Outcome]:
+        process = self.process.encode()
         sent = [
-            self._flushes.call(run("write", self._keys(write.session_id), self.process, *_changes(write)))
+            self._flushes.call(run("write", self._keys(write.session_id), process, *_changes(write)))
             for write in writes
         ]
         return [Outcome(answer.decode()) for answer in await asyncio.gather(*sent)]
@@ -157,9 +156,9 @@ class RedisStore:
     async def stand(self, seats: Iterable[Seat]) -> None:
         await self._seating.stand(seats)
 
-    def _keys(self, session_id: str) -> list[str]:
-        record = f"{self._address.prefix}{{{session_id}}}"
-        return [record, *(f"{record}:{part}" for part in ("log", "facts", "history", "turns", "letters"))]
+    def _keys(self, session_id: str) -> list[bytes]:
+        record = f"{self._address.prefix}{{{session_id}}}".encode()
+        return [record, *(record + part for part in (b":log", b":facts", b":history", b":turns", b":letters"))]
 
 
 def _record(found: Mapping[str, Any]) -> Record | None:
@@ -183,36 +182,38 @@ def _pairs(flat: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
     return zip(flat[::2], flat[1::2], strict=True)
 
 
-def _flat(pairs: Mapping[Any, bytes]) -> Iterable[Argument]:
-    return chain.from_iterable(pairs.items())
-
-
-def _changes(write: Write) -> list[Argument]:
+def _changes(write: Write) -> list[bytes]:
     """The arguments of the script after the process."""
-    words: list[Argument] = [write.fence, write.number, round(write.ttl * 1000)]
+    words = [b"%d" % write.fence, b"%d" % write.number, b"%d" % round(write.ttl * 1000)]
+    before = b"%d" % write.before
     if write.created is not None:
         user, token, begins = write.created
-        words += ("created", write.before, token, ",".join(map(str, begins)), *((0,) if user is None else (1, user)))
+        words += (b"created", before, token, b",".join(b"%d" % begin for begin in begins))
+        words += (b"0",) if user is None else (b"1", user.encode())
     if write.anew:
-        words += ("anew", write.before)
+        words += (b"anew", before)
     if write.batch is not None:
-        words += ("log", write.before, write.batch.last, batches.encode(write.batch))
+        words += (b"log", before, b"%d" % write.batch.last, batches.encode(write.batch))
     if write.trim:
-        words += ("trim", write.trim, write.trim + 1)
+        words += (b"trim", b"%d" % write.trim, b"%d" % (write.trim + 1))
     if write.facts:
-        words += ("facts", len(write.facts), *_flat(write.facts))
+        words += (b"facts", b"%d" % len(write.facts))
+        for name, value in write.facts.items():
+            words += (name.encode(), value)
     if write.last_turn is not None:
-        words += ("turn", write.last_turn)
+        words += (b"turn", b"%d" % write.last_turn)
     if write.history:
-        words += ("history", len(write.history), *write.history)
+        words += (b"history", b"%d" % len(write.history), *write.history)
     if write.history_length is not None:
-        words += ("keep", write.history_length)
+        words += (b"keep", b"%d" % write.history_length)
     if write.accepted:
-        words += ("accepted", len(write.accepted), *_flat(write.accepted))
+        words += (b"accepted", b"%d" % len(write.accepted))
+        for turn, entry in write.accepted.items():
+            words += (b"%d" % turn, entry)
     if write.finished:
-        words += ("finished", len(write.finished), *write.finished)
+        words += (b"finished", b"%d" % len(write.finished), *(b"%d" % turn for turn in write.finished))
     if write.released:
-        words.append("released")
+        words.append(b"released")
     if write.ended:
-        words.append("ended")
+        words.append(b"ended")
     return words
