@@ -19,6 +19,7 @@ from wsserver.net.gathering import Gathering
 from wsserver.net.inquiry import inquire
 from wsserver.net.requests import Request, Requests, Response
 from wsserver.net.supervisor import Supervisor
+from wsserver.store.memory import Hub, MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -64,10 +65,17 @@ class Program:
         return reply.status, envelope.decode_value(reply.body) if reply.body else None
 
 
-def play(script: Callable[[Program], Coroutine[None, None, None]]) -> None:
+def play(script: Callable[[Program], Coroutine[None, None, None]], *, shared: bool = False) -> None:
+    """`shared`: the servers share their sessions."""
+
     @asynccontextmanager
     async def programmed() -> AsyncIterator[Program]:
-        async with Server(generate, Config(port=0)) as one, Server(generate, Config(port=0)) as other:
+        hub = Hub(asyncio.get_running_loop().time)
+        stores = [MemoryStore(hub, lease=6.0) if shared else None for _ in range(2)]
+        async with (
+            Server(generate, Config(port=0), store=stores[0]) as one,
+            Server(generate, Config(port=0), store=stores[1]) as other,
+        ):
             program = Program([one, other])
             await program.supervisor.start()
             try:
@@ -131,6 +139,39 @@ def test_a_session_is_found_wherever_it_is(worker: int) -> None:
             assert (await program.call("GET", "sessions", name))[0] == 404
 
     play(script)
+
+
+def test_a_session_that_two_know_is_listed_once_and_told_once() -> None:
+    """One writes it, the other one has its client."""
+
+    async def script(program: Program) -> None:
+        one, other = program.servers
+        async with Peer.connect(one.urls[0]) as peer:
+            name = peer.session["session_id"]
+            await peer.ask("wait")
+            await peer.event("start")
+            await peer.event("token")
+        await asyncio.sleep(1)
+        async with Peer.connect(other.urls[0] + peer.resume(2, epoch=peer.session["data"]["epoch"])) as peer:
+            assert (peer.session["data"]["recovered"], peer.session["session_id"]) == (True, name)
+            await peer.event("replayed")
+            _, listed = await program.call("GET", "sessions")
+            assert (listed["count"], [session["id"] for session in listed["sessions"]]) == (1, [name])
+            assert [name in [session.id for session in server.sessions] for server in (one, other)] == [True, True]
+            for _ in range(2):
+                _, shown = await program.call("GET", "sessions", name)
+                assert "mirror" not in shown
+                assert [said["content"] for said in shown["history"]][:1] == ["wait"]
+                program.hosts[0].index, program.hosts[1].index = 1, 0
+            for number in range(2):
+                pushed = b'{"event": "news", "data": {"number": %d}}' % number
+                assert (await program.call("POST", "sessions", name, "events", body=pushed))[0] == 201
+                program.hosts[0].index, program.hosts[1].index = 0, 1
+            assert [(await peer.event("news"))["data"] for _ in range(2)] == [{"number": 0}, {"number": 1}]
+            assert (await program.call("POST", "sessions", name, "stop"))[0] == 200
+            assert (await peer.event("complete"))["seq"] == 5
+
+    play(script, shared=True)
 
 
 def test_what_no_worker_knows() -> None:

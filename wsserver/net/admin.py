@@ -22,6 +22,7 @@ from ..errors import ClientError, SessionNotFound
 from .gate import Gate, Refused, listen
 from .gate import json_response as _json
 from .http import UNREADY
+from .mirror import Mirror
 from .requests import Response
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ class Admin:
         limit = request.query.get("limit", "100")
         if not (limit.isascii() and limit.isdigit() and len(limit) < 10):
             raise Refused(400, "limit must be a whole number of at most 9 digits")
-        names = sorted(session.id for session in self._server.sessions)
+        # One whose writer is another process is listed there.
+        names = sorted(session.id for session in self._server.sessions if not isinstance(session, Mirror))
         after = request.query.get("after", "")
         shown = [name for name in names if name > after][: min(int(limit), MOST_AT_ONCE)]
         return _json({"count": len(names), "sessions": [self._brief(self._server.sessions[name]) for name in shown]})
@@ -129,6 +131,8 @@ class Admin:
             "waiting": len(session.waiting),
             "seq": session.log.head,
             "log_size": session.log.size,
+            # It is written by another process, which knows more of it.
+            **({"mirror": True} if isinstance(session, Mirror) else {}),
         }
 
 

@@ -1,6 +1,6 @@
 """The admin port of a supervisor: what `admin` answers, over all workers.
 
-Lists are merged; what is meant for one session goes to all workers, and the one that has it answers. Beside that::
+Lists are merged; what is meant for one session is answered by the worker that has it. Beside that::
 
     GET /workers    the processes: {"workers": [{"worker": 0, "pid": 71, "state": "ready", "seconds": 3.5, …}, …]}
 """
@@ -55,13 +55,15 @@ class Gathering:
 
     async def _ask_all(self, request: Request) -> list[tuple[Worker, Response | None]]:
         """What each worker answers, None for no answer; raises `Refused` where there is none to ask."""
-        workers = sorted(
-            (worker for worker in self._supervisor.workers if worker.ready.is_set()),
-            key=lambda worker: (worker.index, worker.leaving.is_set(), worker.pid),
-        )
+        workers = self._serving()
+        return list(zip(workers, await asyncio.gather(*(_ask(worker, request) for worker in workers)), strict=True))
+
+    def _serving(self) -> list[Worker]:
+        """Those that can be asked; raises `Refused` where there is none."""
+        workers = [worker for worker in self._supervisor.workers if worker.ready.is_set()]
         if not workers:
             raise Refused(503, "no worker serves", Retry_After="1")
-        return list(zip(workers, await asyncio.gather(*(_ask(worker, request) for worker in workers)), strict=True))
+        return sorted(workers, key=lambda worker: (worker.index, worker.leaving.is_set(), worker.pid))
 
     # -- one request each ----------------------------------------------------------------------------------------
 
@@ -81,16 +83,28 @@ class Gathering:
         return _json({"count": count, "sessions": sorted(sessions, key=lambda session: session["id"])[:limit]})
 
     async def _find(self, request: Request) -> Response:
-        """The answer of the one that has what is asked for; the others know nothing of it."""
-        replies = await self._ask_all(request)
-        answers = [reply for _, reply in replies if reply is not None]
-        for reply in answers:
-            if reply.status != 404:
-                return reply
-        for worker, missing in replies:
-            if missing is None:
+        """The answer of the one that has what is asked for; the others know nothing of it.
+
+        A session that one worker writes and another one shows its client is known to both, so what changes something
+        is asked of one after the other, that it is not done twice.
+        """
+        if request.method == "GET":
+            replies = await self._ask_all(request)
+        else:
+            replies = []
+            for worker in self._serving():
+                replies.append((worker, await _ask(worker, request)))
+                if not _is_missing(replies[-1][1]):
+                    break
+        found = [reply for _, reply in replies if reply is not None and not _is_missing(reply)]
+        if found:
+            return min(found, key=_is_mirror)
+        for worker, reply in replies:
+            if reply is None:
                 raise _silent(worker)
-        return answers[0]
+        _, missing = replies[0]
+        assert missing is not None
+        return missing
 
     def _workers(self, request: Request) -> Response:
         if request.method != "GET":
@@ -106,6 +120,16 @@ async def _ask(worker: Worker, request: Request) -> Response | None:
     except OSError as exc:
         logger.warning("%s does not answer: %s", worker.name, exc or type(exc).__name__)
         return None
+
+
+def _is_missing(reply: Response | None) -> bool:
+    """Whether nothing was found; one that does not answer has found nothing either."""
+    return reply is None or reply.status == 404
+
+
+def _is_mirror(reply: Response) -> bool:
+    """Whether another worker knows more of what this one shows."""
+    return reply.status == 200 and "mirror" in _value(reply)
 
 
 def _silent(worker: Worker) -> Refused:
