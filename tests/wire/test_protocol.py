@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.wire.held import held
 from tests.wire.masked import (
     BINARY,
     CLOSE,
@@ -253,6 +254,38 @@ class TestFailTheConnection:  # RFC 6455, section 7.1.7
         for _ in protocol.receive_data(masked(BINARY, b"?") * 3 + masked(PING)):
             protocol.fail(1003, "text only")
         assert hear(protocol) == ([], answered(1003, "text only"), State.CLOSED, 1003, "text only")
+
+
+class TestWhatIsHeld:
+    """A socket may take a minute to end. What its peer has sent is not kept for so long."""
+
+    HALF = masked(TEXT, b"x" * 300, fin=False)
+
+    @pytest.mark.parametrize(
+        "end",
+        [
+            header(BINARY, 2**16) + bytes(60_000),  # over the limit
+            HALF + masked(CONTINUATION, b"x") + bytes(60_000),
+            HALF + masked(TEXT, b"no continuation") + bytes(60_000),
+            HALF + close(1000) + bytes(60_000),
+            masked(CONTINUATION, b"x" * 60_000),
+        ],
+    )
+    def test_nothing_behind_the_end(self, opened: Open, end: bytes) -> None:
+        protocol = opened()
+        assert hear(protocol, end).state is State.CLOSED
+        assert held(protocol) < 100
+
+    def test_nothing_of_a_message_that_will_not_end(self, opened: Open) -> None:
+        for end in (Protocol.receive_eof, lambda protocol: protocol.fail(1011, "")):
+            protocol = opened(deflate=REMEMBERING)
+            hear(protocol, self.HALF)
+            protocol.send(TEXT, b"x" * 2000)
+            assert held(protocol) > 300
+            flush(protocol)
+            end(protocol)
+            flush(protocol)
+            assert held(protocol) < 100
 
 
 class TestSendingData:  # RFC 6455, section 6.1

@@ -51,14 +51,15 @@ class _Message(Message):
 
 
 class _Watch(Extension):
-    """Sees what wsproto does with each frame. `error` tells what it refused, and why."""
+    """Sees what wsproto does with each frame. `refusal` is the close code and the reason of what it refused."""
 
     name = "watch"
     offer = Extension.enabled  # no: only wsproto's own handshake, which is not ours, would ask
 
     def __init__(self, limit: int, deflate: Deflate | None) -> None:
         self.deflate = deflate
-        self.error: ProtocolError | None = None
+        # Not the exception: its traceback would hold all that was received as long as the engine is there.
+        self.refusal: tuple[int, str] | None = None
         self.frame_size = 0  # of the current frame with its header; 0 while its header is incomplete
         self.frame_ended = False
         self.message: _Message | None = None  # the one under way
@@ -71,7 +72,7 @@ class _Watch(Extension):
         return True
 
     def _refuse(self, error: ProtocolError) -> CloseReason:
-        self.error = error
+        self.refusal = error.code, error.reason
         return CloseReason(error.code)
 
     def frame_inbound_header(
@@ -195,7 +196,7 @@ class Engine:
         assert isinstance(event, CloseConnection)
         if self._connection.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
             # No Close frame came: this is how wsproto tells that it cannot go on.
-            raise self._watch.error or ProtocolError(event.code, event.reason or "")
+            raise ProtocolError(*(self._watch.refusal or (event.code, event.reason or "")))
         return Frame(CLOSE, encode_close(event.code, event.reason or ""))
 
 

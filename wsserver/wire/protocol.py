@@ -109,7 +109,7 @@ class Protocol:
 
     def receive_eof(self) -> None:
         """The peer's bytes have ended: without its Close the connection was closed abnormally (section 7.1.5)."""
-        self.state = State.CLOSED
+        self._end(self.close_code, self.close_reason)
 
     def send(self, opcode: int, payload: bytes) -> None:
         """A whole message or control frame; text must be UTF-8."""
@@ -142,8 +142,7 @@ class Protocol:
     def fail(self, code: int, reason: str) -> None:
         """_Fail the WebSocket Connection_ (section 7.1.7): say why, and read no more."""
         self.send_close(code, reason)
-        self.state = State.CLOSED
-        self.close_code, self.close_reason = code, reason
+        self._end(code, reason)
 
     def data_to_send(self) -> bytes:
         """The next bytes for the transport, at most `CHUNK_SIZE` of them."""
@@ -230,5 +229,10 @@ class Protocol:
         code, reason = decode_close(payload) or (CloseCode.NO_STATUS, "")
         # "the endpoint typically echos the status code it received" (section 5.5.1).
         self.send_close(code)
-        self.close_code, self.close_reason = code, reason
+        self._end(code, reason)
+
+    def _end(self, code: int, reason: str) -> None:
         self.state = State.CLOSED
+        self.close_code, self.close_reason = code, reason
+        # Nothing is read any more: what was left of a message waits for nobody while the socket is closed.
+        self._engine = self._deflate = None
