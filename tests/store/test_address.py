@@ -73,7 +73,7 @@ def test_a_cluster() -> None:
     async def main() -> None:
         client = where.client()
         assert isinstance(client, RedisCluster)
-        assert [(node.host, node.port) for node in client.startup_nodes] == [("one", 6379), ("two", 7000)]
+        assert list(client.nodes_manager.startup_nodes) == ["one:6379", "two:7000"]
         kwargs = client.connection_kwargs
         assert (kwargs["username"], kwargs["password"], kwargs["connection_class"]) == ("me", "pass", SSLConnection)
         await address.close(client)

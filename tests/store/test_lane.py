@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.clock import run_virtually
-from tests.store.redis_server import free_port
 from wsserver import StoreError
 from wsserver.store import address
 from wsserver.store.lane import Lanes
@@ -128,22 +127,21 @@ class TestTrouble:
 
     def test_one_that_is_away_is_asked_less_and_less_often(self) -> None:
         random.seed(1)
-        url = f"redis://127.0.0.1:{free_port()}"
+        url = "unix:///no/such/redis.sock"
 
         async def main() -> list[float]:
             loop = asyncio.get_running_loop()
             times = []
             async with road(url) as way:
-                for _ in range(30):
+                for _ in range(1100):  # an hour
                     with pytest.raises(StoreError, match="cannot be reached"):
                         await way.lanes.call(push(1))
                     times.append(loop.time())
             return times
 
         times = run_virtually(main())
-        # The first is told within a second, and then some seconds pass between two, never more than a few.
+        # The first is told within a second, and then some seconds pass between two.
         assert times[0] < 1.0
         pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
-        assert 1.0 < sum(pauses[10:]) / 19 < 4.0
-        assert max(pauses) < 5.0
-        assert len({round(pause, 3) for pause in pauses[10:]}) > 5  # so that processes do not come together
+        assert pauses[0] < 1.0 and 1.5 < min(pauses[10:]) and max(pauses) < 4.0
+        assert max(pauses[10:]) - min(pauses[10:]) > 1.0  # so that processes do not come back together

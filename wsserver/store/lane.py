@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis, RedisCluster
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import EqualJitterBackoff
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from ..errors import StoreError
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Seconds that a lane waits at most before it tries again to reach a Redis that was out of reach.
 _PATIENCE = 3.0
+
+#: More failures make no difference, but numbers that no float holds.
+_MOST_FAILURES = 10
 
 #: Commands of one pipeline at most: packing them takes a few milliseconds, in which no token goes out.
 _PIPELINE = 256
@@ -66,7 +69,7 @@ class Lane:
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
-        self._backoff = ExponentialWithJitterBackoff(cap=_PATIENCE, base=0.1)
+        self._backoff = EqualJitterBackoff(cap=_PATIENCE, base=0.05)
 
     def call(self, command: Command) -> asyncio.Future[Any]:
         """As `Lanes.call`."""
@@ -88,7 +91,7 @@ class Lane:
         try:
             while self._waiting:
                 if self._failures:
-                    await asyncio.sleep(self._backoff.compute(self._failures))
+                    await asyncio.sleep(self._backoff.compute(min(self._failures, _MOST_FAILURES)))
                 batch = [waiting for waiting in self._waiting[:_PIPELINE] if not waiting[1].done()]
                 del self._waiting[:_PIPELINE]
                 self._settle(batch, await self._answers([command for command, _ in batch]))
