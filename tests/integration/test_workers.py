@@ -8,12 +8,19 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.integration.fleet import ask, fleet, spread
 from tests.peer import Peer, request
+from tests.store.redis_server import RedisServer
 from wsserver.client import connect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from wsserver.client import Chat, Event
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers share one socket, or cannot be")
 
@@ -69,6 +76,33 @@ class TestDeath:
                 assert descriptors(it.process.pid) == before
 
         asyncio.run(main())
+
+    @pytest.mark.soak
+    def test_with_redis_its_sessions_are_taken_over(self, tmp_path: Path) -> None:
+        """Once it is sure that it is dead: its lease has run out. What it was answering is lost, and said to be."""
+
+        async def main(redis: str) -> None:
+            flags = ("--workers", "2", "--redis", redis, "--resume-ttl", "60")
+            async with fleet(tmp_path, *flags) as it, connect(it.url, reconnect=True) as chat:
+                name = chat.session_id
+                [*_, token, _] = [event async for event in chat.ask(0)]
+                dead = int(token.data["value"])
+                answer = [event async for event in _killed_meanwhile(chat.ask(5), dead)]
+                assert (answer[-1].name, answer[-1].data["code"]) == ("error", "turn_lost")
+                [*_, token, _] = [event async for event in chat.ask(0)]
+                assert int(token.data["value"]) != dead
+                assert chat.session_id == name
+
+        with RedisServer(tmp_path) as redis:
+            asyncio.run(main(redis.url))
+
+
+async def _killed_meanwhile(answer: AsyncIterator[Event], pid: int) -> AsyncIterator[Event]:
+    """The process that answers dies after the first token."""
+    async for event in answer:
+        yield event
+        if event.name == "token":
+            os.kill(pid, signal.SIGKILL)
 
 
 class TestRoll:
@@ -126,6 +160,32 @@ class TestRoll:
                 assert not old & set(children(it.process.pid))
 
         asyncio.run(main())
+
+    def test_with_redis_sessions_outlive_it(self, tmp_path: Path) -> None:
+        """Each client goes on in its session, in another worker, as after any loss."""
+
+        async def main(redis: str) -> None:
+            flags = ("--workers", "2", "--redis", redis, "--resume-ttl", "60")
+            async with fleet(tmp_path, *flags) as it, AsyncExitStack() as stack:
+                old = set((await it.pids(2)).values())
+                chats = [await stack.enter_async_context(connect(it.url, reconnect=True)) for _ in range(8)]
+                names = [chat.session_id for chat in chats]
+                for chat in chats:
+                    assert await _version(chat) == "one "
+                it.deploy("two")
+                it.signal(signal.SIGHUP)
+                during = await asyncio.gather(*map(_version, chats))
+                await it.said("all workers have been replaced")
+                assert not old & set(children(it.process.pid))
+                assert set(during) <= {"one ", "two "}
+                for chat, name in zip(chats, names, strict=True):
+                    assert await _version(chat) == "two "
+                    assert chat.session_id == name
+                    assert [said["content"] for said in (await chat.history())["items"]][::2] == [0.05] * 3
+                    await chat.end()
+
+        with RedisServer(tmp_path) as redis:
+            asyncio.run(main(redis.url))
 
     def test_what_does_not_start_replaces_nobody(self, tmp_path: Path) -> None:
         async def main() -> None:
@@ -223,6 +283,13 @@ class TestEnd:
                 assert await answer == told
 
         asyncio.run(main())
+
+
+async def _version(chat: Chat) -> str:
+    """Of the application that gives a complete answer."""
+    answer = [event async for event in chat.ask(0.05)]
+    assert [event.name for event in answer][-1] == "complete", answer
+    return "".join(event.data["value"] for event in answer if event.name == "token").partition(" ")[0] + " "
 
 
 async def _last(peer: Peer, seconds: float) -> int:
