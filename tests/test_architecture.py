@@ -58,6 +58,7 @@ DOORS = {
     "openai": ("adapters.openai", "adapters.openai_clients", "adapters.openai_errors"),
     "pydantic": ("adapters.functions",),
     "pydantic_core": ("adapters.functions",),
+    "prometheus_client": ("net.exposition",),
 }
 
 #: To be imported where nothing but the dependencies is installed.

@@ -29,6 +29,7 @@ from tests.client.proxy import Fate, failing
 from tests.clock import run_virtually
 from tests.peer import Peer, Refused, request, text_of
 from wsserver import Config, Reset, Server
+from wsserver.net.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -250,3 +251,45 @@ def test_resume_client(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     count = " ".join(map(str, range(20)))
     assert shown.out == f"{count} one\n{count} two\n"
     assert [line.split()[0] for line in shown.err.splitlines()] == ["[reconnecting", "[session"]
+
+
+class TestDashboard:
+    """The file for Grafana asks for figures that there are, and shows all of them."""
+
+    DASHBOARD = json.loads((Path(__file__).parents[1] / "examples" / "grafana" / "wsserver.json").read_text("utf-8"))
+    PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+    ASKED = [target["expr"] for panel in PANELS for target in panel["targets"]]
+
+    def test_every_figure_exists_and_is_shown(self) -> None:
+        known = {
+            f"wsserver_{name}{suffix}"
+            for name, metric in METRICS.items()
+            for suffix in {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket"]}[metric.kind]
+        }
+        asked = {name for expression in self.ASKED for name in re.findall(r"wsserver_\w+", expression)}
+        assert asked == known
+
+    def test_its_labels_and_their_values_exist(self) -> None:
+        for expression in self.ASKED:
+            names = re.findall(r"wsserver_(\w+)", expression)
+            metrics = [METRICS[re.sub("_(total|bucket)$", "", name)] for name in names]
+            known = {label for metric in metrics for label in metric.labels}
+            for labels in re.findall(r"by \(([^)]*)\)", expression):
+                assert set(labels.split(", ")) <= known | {"le"}, expression
+            for label, value in re.findall(r'(\w+)="(\w+)"', expression):
+                assert label in known
+                assert any(f"`{value}`" in metric.meaning for metric in metrics)
+
+    def test_the_panels_stand_side_by_side(self) -> None:
+        panels = self.DASHBOARD["panels"]
+        assert len({panel["id"] for panel in panels}) == len(panels)
+        taken: set[tuple[int, int]] = set()
+        for place in (panel["gridPos"] for panel in panels):
+            cells = {
+                (x, y)
+                for x in range(place["x"], place["x"] + place["w"])
+                for y in range(place["y"], place["y"] + place["h"])
+            }
+            assert not cells & taken
+            assert max(x for x, _ in cells) < 24
+            taken |= cells

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import os
@@ -26,8 +27,11 @@ from wsserver.adapters.openai import DEFAULT_MODEL
 from wsserver.chat import envelope
 from wsserver.chat.events import RESERVED
 from wsserver.config import flag
-from wsserver.net import admission, turns
+from wsserver.counters import REASONS
+from wsserver.net import ledger, refusal, turns
 from wsserver.net.admin import Admin
+from wsserver.net.logs import MISSING, JsonFormatter, Line, Record
+from wsserver.net.metrics import METRICS
 from wsserver.wire.close import CloseCode
 
 ROOT = Path(__file__).parents[1]
@@ -198,12 +202,55 @@ def test_the_admin_port_answers_what_is_shown() -> None:
     asyncio.run(main())
 
 
+def test_the_metrics_are_those_of_the_code() -> None:
+    table = README.split("| metric | type |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    shown = [[cell.strip() for cell in line.split(" | ")] for line in (line.strip("| ") for line in table)]
+    assert shown == [
+        [
+            f"`wsserver_{name}{'_total' if metric.kind == 'counter' else ''}`",
+            metric.kind,
+            *([", ".join(f"`{label}`" for label in metric.labels)] if metric.labels else [""]),
+            metric.meaning,
+        ]
+        for name, metric in METRICS.items()
+    ]
+    [reasons] = re.findall(r"`reason` is one of (.*?)\n\n", README, re.S)
+    assert set(re.findall(r"`(\w+)`", reasons)) - {"on_open", "authenticate"} == REASONS
+
+
+def test_every_refusal_has_its_reason() -> None:
+    raised = set()
+    for path in (ROOT / "wsserver").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("HandshakeError", "_too_many"):
+                if path.parent.name == "wire" and path.name == "client.py":
+                    continue  # a client that was refused itself
+                given = [keyword.value for keyword in node.keywords if keyword.arg == "reason"] or node.args[2:]
+                raised |= {ast.literal_eval(value) for value in given if isinstance(value, ast.Constant)}
+                assert given, f"{path.name}:{node.lineno}"
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".cut"):
+                raised |= {one.value for one in ast.walk(node) if isinstance(one, ast.Constant)}
+    assert raised | {"application"} == REASONS
+
+
+def test_the_lines_of_the_log_are_those_of_the_code() -> None:
+    lines = re.findall(r"^2026-.*? INFO wsserver\.access: (.*)$", README, re.M)
+    for line, form in zip(lines, (ledger._OVER, ledger._CLOSED), strict=True):
+        assert line.startswith(f"{form.message} ")
+        assert re.findall(r"(\w+)=", line) == list(form.fields)
+    [shown] = re.findall(r'^\{"time".*\}$', README, re.M)
+    line = Line(ledger._OVER, ("s_9g0vkF…", 1, "completed", MISSING, 1.212, 1.001, 11, MISSING))
+    written = json.loads(JsonFormatter().format(Record("wsserver.access", line)))
+    assert {**json.loads(shown), "time": 0, "process": 0} == {**written, "time": 0, "process": 0}
+    assert list(json.loads(shown)) == list(written)
+
+
 def test_the_close_codes_are_those_of_the_code() -> None:
     codes = {int(code) for row in rows("close code") for code in row.split()}
     assert codes <= set(CloseCode)
     assert {code for code in CloseCode if code >= 4000} <= codes
     told = dict(re.findall(r"(\d{4}) for\s+(\d{3})", README))
-    assert {int(status): int(code) for code, status in told.items()} == admission._CLOSE_CODES
+    assert {int(status): int(code) for code, status in told.items()} == refusal.CLOSE_CODES
 
 
 def test_the_extras_are_those_of_the_package() -> None:

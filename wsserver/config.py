@@ -34,6 +34,7 @@ Busy = Literal["queue", "reject", "interrupt"]
 OnDisconnect = Literal["continue", "cancel"]
 Durability = Literal["fast", "strict"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
 
 
 def _setting(
@@ -175,6 +176,8 @@ class Config:
     ssl_ca_certs: str = _setting("", "PEM file of authorities; clients must show a certificate signed by one of them")
 
     log_level: LogLevel = _setting("info", "what is logged", of=LogLevel)
+    log_format: LogFormat = _setting("text", "text for people, or an object a line for machines", of=LogFormat)
+    log_people: bool = _setting(True, "log neither users nor addresses of clients")
 
     def __post_init__(self) -> None:
         for setting in fields(self):

@@ -33,14 +33,18 @@ class ConfigError(WsserverError, ValueError):
 class HandshakeError(WsserverError):
     """The opening handshake is refused with an HTTP answer (RFC 6455, section 4.2.2).
 
-    `status` is the HTTP status code, `headers` are added to the answer, and the text is its body.
+    `status` is the HTTP status code, `headers` are added to the answer, and the text is its body. `reason` is what the
+    metrics count it by, one of `counters.REASONS`.
     """
 
-    def __init__(self, status: int, message: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, status: int, message: str, headers: Sequence[tuple[str, str]] = (), *, reason: str = "application"
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.headers = tuple(headers)
+        self.reason = reason
 
 
 class ProtocolError(WsserverError):

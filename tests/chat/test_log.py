@@ -48,6 +48,32 @@ def cursor_at(log: Log, seq: int, position: int) -> Cursor:
     return cursor
 
 
+class TestWhatIsCounted:
+    def test_tokens_are_told_from_other_events(self) -> None:
+        log, _ = log_of(note, lambda log: say(log, "a", "b"), note, lambda log: say(log, "c", template=SECOND))
+        assert (log.head, log.tokens) == (5, 3)
+        log.drop()
+        assert log.tokens == 3
+
+    def test_the_first_token_is_told_once(self) -> None:
+        log = Log(2**20)
+        heads: list[int] = []
+        log.on_token = lambda: heads.append(log.head)
+        note(log)
+        assert heads == []
+        say(log, "a", "b")
+        note(log)
+        say(log, "c", template=SECOND)
+        assert heads == [1]
+
+    def test_every_turn_has_a_first_one(self) -> None:
+        log, _ = log_of(lambda log: say(log, "a"))
+        heads: list[int] = []
+        log.on_token = lambda: heads.append(log.head)
+        say(log, "b", template=SECOND)
+        assert heads == [1]
+
+
 class TestNumbers:
     def test_tokens_and_events_count_as_one(self) -> None:
         log, cursor = log_of(

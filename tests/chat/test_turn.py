@@ -378,3 +378,19 @@ def not_taken(somebody: Person, answer: Answer) -> tuple[str, str, str | None]:
         somebody.session.answer(answer)
     assert not caught.value.retryable
     return caught.value.code, caught.value.message, caught.value.ref
+
+
+class TestWhatBecameOfIt:
+    def test_nothing_yet(self, turn: Turn) -> None:
+        assert (turn.status, turn.error, turn.traceparent) == ("", None, None)
+
+    @pytest.mark.parametrize("status", ["completed", "stopped", "interrupted"])
+    def test_complete(self, turn: Turn, status: str) -> None:
+        turn.complete(status)
+        turn.fail("turn_timeout", "too late")
+        assert (turn.status, turn.error) == (status, None)
+
+    def test_failed(self, turn: Turn) -> None:
+        turn.fail("out_of_tea", "there is none")
+        turn.complete("completed")
+        assert (turn.status, turn.error) == ("failed", "out_of_tea")

@@ -129,18 +129,21 @@ class TestClosingHandshake:  # RFC 6455, sections 5.5.1 and 7.1
     )
     def test_the_peer_begins(self, opened: Open, frame: bytes, answer: bytes, code: int, reason: str) -> None:
         for chunks in ways(frame):
-            assert hear(opened(), *chunks) == ([], answer, State.CLOSED, code, reason)
+            protocol = opened()
+            assert hear(protocol, *chunks) == ([], answer, State.CLOSED, code, reason)
+            assert protocol.closed_by_peer
 
     def test_we_begin(self, opened: Open) -> None:
         protocol = opened()
         protocol.send_close(1001, "going")
-        assert hear(protocol) == ([], answered(1001, "going"), State.CLOSING, 1006, "")
-        assert hear(protocol, close(1001)) == ([], b"", State.CLOSED, 1001, "")
+        assert hear(protocol) == ([], answered(1001, "going"), State.CLOSING, 1001, "going")
+        assert hear(protocol, close(4999)) == ([], b"", State.CLOSED, 1001, "going")
+        assert not protocol.closed_by_peer
 
     def test_both_begin(self, opened: Open) -> None:
         protocol = opened()
         protocol.send_close(4000)
-        assert hear(protocol, close(4999, b"mine")) == ([], answered(4000), State.CLOSED, 4999, "mine")
+        assert hear(protocol, close(4999, b"mine")) == ([], answered(4000), State.CLOSED, 4000, "")
 
     def test_while_closing_only_the_close_counts(self, opened: Open) -> None:
         stream = masked(*HELLO) + masked(PING) + b"".join(fragmented(BINARY, b"1", b"2")) + close(1000) + masked(PING)
@@ -153,7 +156,7 @@ class TestClosingHandshake:  # RFC 6455, sections 5.5.1 and 7.1
         protocol = opened()
         protocol.send_close()
         outcome = hear(protocol, header(BINARY, LIMIT + 1))
-        assert outcome == ([], answered(1000), State.CLOSED, 1009, "message over the limit")
+        assert outcome == ([], answered(1000), State.CLOSED, 1000, "")
 
     def test_the_consumer_may_close_between_two_messages(self, opened: Open) -> None:
         protocol, seen = opened(), []
@@ -181,7 +184,7 @@ class TestClosingHandshake:  # RFC 6455, sections 5.5.1 and 7.1
         closing, failed = opened(), opened()
         closing.send_close(code, "why")
         failed.fail(code, "why")
-        assert hear(closing) == ([], unmasked(CLOSE), State.CLOSING, 1006, "")
+        assert hear(closing) == ([], unmasked(CLOSE), State.CLOSING, code, "why")
         assert hear(failed) == ([], unmasked(CLOSE), State.CLOSED, code, "why")
 
     def test_a_close_frame_and_the_end_of_the_stream(self, opened: Open) -> None:

@@ -48,7 +48,9 @@ def find(query: str, subprotocols: Iterable[str]) -> Claim | None:
 
 def _claim(token: str, epoch: str, last_seq: str) -> Claim:
     if not (token and _is_count(epoch) and _is_count(last_seq)):
-        raise HandshakeError(400, "a resume names its token, an epoch and the last seq, both whole numbers")
+        raise HandshakeError(
+            400, "a resume names its token, an epoch and the last seq, both whole numbers", reason="malformed"
+        )
     return Claim(token, int(epoch), int(last_seq))
 
 

@@ -16,7 +16,7 @@ from .pool import Pool
 from .tokens import BLOCK_OVERHEAD, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 #: Tokens are merged only for a reader that is further behind than this, in bytes: twice the default at which a callback
 #: waits, so that a reader who keeps up with its callback sees every token by itself.
@@ -37,9 +37,24 @@ class Log:
 
     `written` counts the bytes ever published, as they would travel; it is what cursors are measured by. While `written`
     is not above `brake`, the callback need not wait for its reader.
+
+    `on_token` is called once, with the next token that does not follow another one of its turn.
     """
 
-    __slots__ = ("_blocks", "_compact_at", "brake", "head", "limit", "pool", "run", "size", "start", "written")
+    __slots__ = (
+        "_blocks",
+        "_compact_at",
+        "_others",
+        "brake",
+        "head",
+        "limit",
+        "on_token",
+        "pool",
+        "run",
+        "size",
+        "start",
+        "written",
+    )
 
     def __init__(self, limit: int, pool: Pool | None = None) -> None:
         self.limit = limit
@@ -49,6 +64,8 @@ class Log:
         self.written = 0
         self.brake = 0
         self.size = 0  # what the finished blocks take in memory, in bytes
+        self.on_token: Callable[[], object] | None = None
+        self._others = 0  # events that are no tokens
         self._compact_at = 0
         self._blocks: list[Run | bytes] = _EMPTY
         self.run: Run | None = None  # the run that still grows
@@ -66,6 +83,11 @@ class Log:
         """The first event of this log, which is empty, is the one behind number `seq`."""
         self.start = self.head = seq
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens were ever appended."""
+        return self.head - self._others
+
     def append_token(self, template: bytes, value: bytes) -> None:
         """A token as the JSON of its text without the quotes, in the envelope of its turn."""
         run = self.run
@@ -80,6 +102,7 @@ class Log:
         self.seal()
         self._add(payload)
         self.head += 1
+        self._others += 1
         self.written += len(payload)
         self._grow(_size(payload))
 
@@ -129,6 +152,9 @@ class Log:
             if run.written < _RUN_SIZE:
                 return run
         self.seal()
+        if self.on_token is not None:
+            on_token, self.on_token = self.on_token, None
+            on_token()
         self.run = Run(self.head + 1, template)
         self._add(self.run)
         return self.run

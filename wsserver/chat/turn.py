@@ -47,7 +47,8 @@ class Turn:
     """One message of the person and its answer. `id` counts the turns of the session: 1, 2, 3 …
 
     `content` is what the client sent: text, or any JSON value. `cause` says why the turn is being ended, None as long
-    as it is not. Set `usage` to a JSON object and the final event carries it.
+    as it is not. Set `usage` to a JSON object and the final event carries it. `traceparent` is that of the
+    handshake (W3C Trace Context), None where there was none.
     """
 
     __slots__ = (
@@ -59,11 +60,14 @@ class Turn:
         "_text",
         "cause",
         "content",
+        "error",
         "flow",
         "id",
         "over",
         "ref",
         "said",
+        "status",
+        "traceparent",
         "usage",
     )
 
@@ -75,6 +79,9 @@ class Turn:
         self.cause: Cause | None = None
         self.usage: Mapping[str, Any] | None = None
         self.over = False
+        self.status = ""  # once it is over: completed, stopped, interrupted, failed
+        self.error: str | None = None  # the code of its final event, where that is an `error`
+        self.traceparent: str | None = None
         self.flow: Flow | None = None
         self._session = session
         self._template = envelope.token_template(session.id, number)
@@ -214,7 +221,13 @@ class Turn:
 
     def fail(self, code: str, message: str, *, retryable: bool = False) -> None:
         """The final event of a turn that failed; does nothing if there was one before."""
-        data = {"code": _writable(code), "message": _writable(message), "retryable": bool(retryable)}
+        data: dict[str, Any] = {
+            "code": _writable(code),
+            "message": _writable(message),
+            "retryable": bool(retryable),
+        }
+        if not self.over:
+            self.error = data["code"]
         self._finish("error", data, "failed")
 
     def give_up(self) -> None:
@@ -237,6 +250,7 @@ class Turn:
         session = self._session
         session.publish(event, data, self.id)
         self.over = True
+        self.status = status
         # Nothing of this turn waits for the reader any more.
         session.open_gate()
         if session.turn is self:

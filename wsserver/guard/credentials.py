@@ -44,9 +44,9 @@ def bearer_token(request: Request, *, query_token: bool = False) -> str | None:
     if not found:
         return None
     if len(found) > 1:
-        raise HandshakeError(400, "send one token, in one place")
+        raise HandshakeError(400, "send one token, in one place", reason="credentials")
     if not is_token(found[0]):
-        raise HandshakeError(400, "the token is malformed")
+        raise HandshakeError(400, "the token is malformed", reason="credentials")
     return found[0]
 
 

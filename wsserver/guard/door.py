@@ -33,14 +33,16 @@ class Door:
         host = headers.get("host", "")
         if is_local and not client.trusted and not self._is_ours(host):
             raise HandshakeError(
-                403, "Host names no loopback address: allow it by --origin, or the proxy by --forwarded-allow-ips"
+                403,
+                "Host names no loopback address: allow it by --origin, or the proxy by --forwarded-allow-ips",
+                reason="host",
             )
         if client.trusted:
             host = headers.get("x-forwarded-host", "").rpartition(",")[2].strip() or host
         origin = headers.get("origin")
         # Programs send none: only a browser is used by pages without the knowledge of its person.
         if origin is not None and not self._origins.allows(origin, host):
-            raise HandshakeError(403, "pages of this Origin are not let in: allow them by --origin")
+            raise HandshakeError(403, "pages of this Origin are not let in: allow them by --origin", reason="origin")
 
     def _is_ours(self, header: str) -> bool:
         host = host_of(header)

@@ -57,12 +57,12 @@ class Seats:
 class Seat:
     """What one socket holds. It takes nothing twice, and nothing once it has left."""
 
-    __slots__ = ("_address", "_admitted", "_left", "_seats", "_socket", "_user")
+    __slots__ = ("_admitted", "_left", "_seats", "_socket", "_user", "address")
 
     def __init__(self, seats: Seats, address: str | None) -> None:
         self._seats = seats
         self._socket = address
-        self._address: str | None = None
+        self.address: str | None = None  # of the client, as limits see it; known for good once it was admitted
         self._user: str | None = None
         self._admitted = False
         self._left = False
@@ -75,13 +75,13 @@ class Seat:
         if address is not None:
             wait = seats.handshakes.take(address, now)
             if wait:
-                raise _too_many("too many handshakes from your address", wait)
+                raise _too_many("too many handshakes from your address", wait, "rate")
         if not seats.connections.take(None):
-            raise HandshakeError(503, "the server is full", [("Retry-After", str(_RETRY_AFTER))])
+            raise HandshakeError(503, "the server is full", [("Retry-After", str(_RETRY_AFTER))], reason="full")
         if address is not None and not seats.addresses.take(address):
             seats.connections.release(None)
-            raise _too_many("too many connections from your address", _RETRY_AFTER)
-        self._address = address
+            raise _too_many("too many connections from your address", _RETRY_AFTER, "address")
+        self.address = address
         self._admitted = True
 
     def admit_user(self, user: str) -> None:
@@ -91,7 +91,7 @@ class Seat:
             return
         assert self._user is None, "a connection has one user"
         if not self._seats.users.take(user):
-            raise _too_many("too many connections of this user", _RETRY_AFTER)
+            raise _too_many("too many connections of this user", _RETRY_AFTER, "user")
         self._user = user
 
     @property
@@ -99,7 +99,7 @@ class Seat:
         """The user, or else the address; None on a UNIX socket without users."""
         if self._user is not None:
             return _owner("user", self._user)
-        return _owner("address", self._address) if self._address is not None else None
+        return _owner("address", self.address) if self.address is not None and self._admitted else None
 
     def vacate(self) -> None:
         """Gives back what an admitted connection holds; what is left is a socket that is about to end."""
@@ -107,9 +107,8 @@ class Seat:
         if self._admitted:
             self._admitted = False
             seats.connections.release(None)
-        if self._address is not None:
-            seats.addresses.release(self._address)
-            self._address = None
+            if self.address is not None:
+                seats.addresses.release(self.address)
         if self._user is not None:
             seats.users.release(self._user)
             self._user = None
@@ -123,5 +122,5 @@ class Seat:
             self._socket = None
 
 
-def _too_many(text: str, wait: float) -> HandshakeError:
-    return HandshakeError(429, text, [("Retry-After", str(ceil(wait)))])
+def _too_many(text: str, wait: float, reason: str) -> HandshakeError:
+    return HandshakeError(429, text, [("Retry-After", str(ceil(wait)))], reason=reason)

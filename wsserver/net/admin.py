@@ -7,6 +7,8 @@
     POST   /sessions/{id}/events           {"event": …, "data": {…}} is shown in it
     POST   /sessions/{id}/stop             ends what runs or waits, or {"turn": 3}
     DELETE /sessions/{id}                  ends it
+    GET    /metrics                        figures, for Prometheus
+    GET    /figures                        the same of this process, as JSON
 
 Each of these carries the token, `Authorization: Bearer …`. /healthz and /readyz need none, and answer also while the
 server drains, when its own port is closed.
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..chat import envelope
 from ..errors import ClientError, SessionNotFound
+from . import exposition, metrics
 from .gate import Gate, Refused, listen
 from .gate import json_response as _json
 from .http import UNREADY
@@ -56,6 +59,8 @@ class Admin:
             "sessions/{id}": {"GET": self._show, "DELETE": self._end},
             "sessions/{id}/events": {"POST": self._push},
             "sessions/{id}/stop": {"POST": self._stop},
+            "metrics": {"GET": self._metrics},
+            "figures": {"GET": self._figures},
         }
 
     async def __call__(self, request: Request) -> Response:
@@ -121,6 +126,12 @@ class Admin:
     async def _end(self, request: Request) -> Response:
         await self._server.end(self._session(request).id)
         return Response(204)
+
+    async def _metrics(self, request: Request) -> Response:
+        return exposition.response(metrics.document(self._server), request)
+
+    async def _figures(self, request: Request) -> Response:
+        return _json(metrics.document(self._server))
 
     def _brief(self, session: Session) -> dict[str, Any]:
         return {

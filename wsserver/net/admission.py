@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, cast
 from ..chat import claim
 from ..chat.view import SessionView
 from ..config import ECHO_PATH, NO_LIMIT
+from ..counters import count
 from ..errors import HandshakeError
 from ..guard.address import limit_key
 from ..wire import deflate, handshake
 from ..wire import protocol as wire
 from ..wire.close import CloseCode
-from . import http
+from ..wire.traceparent import parse as parse_traceparent
+from . import http, refusal
 from .connection import Connection
 from .inline import run_through
-from .sockets import GOING_AWAY, LONGEST_CLOSE, address_of, end_sending, peer_of
+from .sockets import GOING_AWAY, LONGEST_CLOSE, address_of, end_sending
 
 if TYPE_CHECKING:
     from ..chat.session import Session
@@ -39,15 +41,6 @@ logger = logging.getLogger(__name__)
 
 #: Bytes of a client that sends before it was let in; more of them wait at the client.
 _MAX_EARLY_SIZE = 2**16
-
-#: What a refusal by HTTP becomes for a client that is told by a close code.
-_CLOSE_CODES = {
-    401: CloseCode.UNAUTHORIZED,
-    403: CloseCode.FORBIDDEN,
-    429: CloseCode.TOO_MANY,
-    500: CloseCode.INTERNAL_ERROR,
-    503: CloseCode.TRY_AGAIN_LATER,
-}
 
 
 class Opening(asyncio.Protocol):
@@ -96,6 +89,8 @@ class Opening(asyncio.Protocol):
         else:
             self._address = address_of(self._transport)
             self._seat = self._house.seats.sit(self._house.door.proxies.socket_key(self._address))
+        if self._seat is None:
+            self._house.ledger.cut("sockets")
         # A handshake of TLS may end after the server has.
         if self._seat is None or self._house.sockets.closing:
             self._transport.abort()
@@ -133,9 +128,11 @@ class Opening(asyncio.Protocol):
         elif self._task is not None:
             # The client has said all; it is the application that takes too long.
             self._task.cancel()
-            self._refuse(HandshakeError(503, "this took too long, try again later", [("Retry-After", "5")]))
+            self._refuse(
+                HandshakeError(503, "this took too long, try again later", [("Retry-After", "5")], reason="slow")
+            )
         else:
-            self._refuse(HandshakeError(408, "the opening handshake took too long"))
+            self._refuse(HandshakeError(408, "the opening handshake took too long", reason="slow"))
         return inf
 
     def close(self, code: int, reason: str = "") -> None:
@@ -149,6 +146,8 @@ class Opening(asyncio.Protocol):
         house, path = self._house, request.path
         is_echo = house.config.echo and path == ECHO_PATH
         if not is_echo and path != house.config.path:
+            if "upgrade" in request.headers:
+                house.ledger.refused(HandshakeError(404, "", reason="path"))
             self._end_with(http.answer(request, house))
             return
         upgrade = self._upgrade = handshake.parse_upgrade(request)
@@ -179,17 +178,20 @@ class Opening(asyncio.Protocol):
                 found = await house.authenticate(request)
                 self._check()
                 if found is None or found.has_expired(time.time()):
-                    raise HandshakeError(401, "no or invalid token", [("WWW-Authenticate", "Bearer")])
+                    raise HandshakeError(401, "no or invalid token", [("WWW-Authenticate", "Bearer")], reason="token")
                 user, expires = found.id, found.expires
             entry = None
             if not is_echo:
-                entry = await house.sessions.enter(user, claim.find(request.query, upgrade.subprotocols))
+                named = claim.find(request.query, upgrade.subprotocols)
+                entry = await house.sessions.enter(user, named)
                 self._check()
+                if named is not None and entry.claim is None:
+                    count(house.ledger.counters.resumes, "unknown")
             if user is not None:
                 seat.admit_user(user)
             if entry is not None and entry.claim is None and house.on_open is not None:
                 await self._ask(house.on_open, entry.session, request)
-            self._open(upgrade, seat, entry, expires)
+            self._open(upgrade, seat, entry, expires, request.headers.get("traceparent"))
         except HandshakeError as exc:
             self._refuse(exc)
         except asyncio.CancelledError:
@@ -221,9 +223,11 @@ class Opening(asyncio.Protocol):
         if self._is_over:
             raise asyncio.CancelledError
         if self._house.draining:
-            raise HandshakeError(503, GOING_AWAY, [("Retry-After", "1")])
+            raise HandshakeError(503, GOING_AWAY, [("Retry-After", "1")], reason="draining")
 
-    def _open(self, upgrade: Upgrade, seat: Seat, entry: Entry | None, expires: float | None) -> None:
+    def _open(
+        self, upgrade: Upgrade, seat: Seat, entry: Entry | None, expires: float | None, trace: str | None
+    ) -> None:
         house, transport = self._house, self._transport
         config = house.config
         assert transport is not None
@@ -237,6 +241,9 @@ class Opening(asyncio.Protocol):
         handler = house.echo if entry is None else house.conversation
         early = bytes(self._early) or self._reader.trailing_data
         connection = Connection(house, handler, transport, protocol, seat)
+        house.ledger.counters.opened += 1
+        if trace is not None and (traceparent := parse_traceparent(trace)) is not None:
+            house.traceparents[connection] = traceparent
         self._leave()
         self._transport = None
         transport.set_protocol(connection)
@@ -246,8 +253,7 @@ class Opening(asyncio.Protocol):
             connection.pump.corked = False
         if expires is not None:
             connection.expire_in(expires - time.time())
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("%r opened from %s", connection, peer_of(transport))
+        logger.debug("%r opened", connection)
         connection.pump.run()
         transport.resume_reading()
         if early:
@@ -261,17 +267,16 @@ class Opening(asyncio.Protocol):
 
     def _fail(self) -> None:
         logger.exception("a handshake could not be handled")
-        self._refuse(HandshakeError(500, "internal error"))
+        self._refuse(HandshakeError(500, "internal error", reason="failure"))
 
     def _refuse(self, error: HandshakeError) -> None:
         if self._transport is None or self._ending:
             return
-        logger.debug("a handshake from %s was refused: %d %s", peer_of(self._transport), error.status, error.message)
-        code, upgrade = _CLOSE_CODES.get(error.status), self._upgrade
-        if code is not None and upgrade is not None and upgrade.subprotocol:
-            self._end_with(handshake.accept_and_close(upgrade, code, error.message))
-        else:
-            self._end_with(handshake.refuse(error))
+        self._house.ledger.refused(error)
+        if logger.isEnabledFor(logging.DEBUG):
+            who = self._house.ledger.name(self._address)
+            logger.debug("a handshake from %s was refused: %d %s", who, error.status, error.message)
+        self._end_with(refusal.answer(error, self._upgrade))
 
     def _end_with(self, answer: bytes) -> None:
         """The last that this socket is told; then it waits for its peer to close, by a deadline."""

@@ -111,6 +111,7 @@ class Arrival:
         self._address = peer
         self._seat: Seat | None = None
         if not self._may_come(peer):
+            house.ledger.cut("preamble" if house.config.proxy_protocol else "sockets")
             sock.close()
             return
         self._task = house.loop.create_task(self._come_in(sock))
@@ -148,12 +149,16 @@ class Arrival:
 
     async def _come_in(self, sock: socket.socket) -> None:
         arrivals = self._arrivals
-        loop = arrivals.house.loop
+        house = arrivals.house
         try:
-            if not arrivals.house.config.proxy_protocol or self._sit(await self._client(sock)):
-                await loop.connect_accepted_socket(lambda: arrivals.opening(self), sock, **arrivals.tls)
+            if not house.config.proxy_protocol or self._sit(await self._client(sock)):
+                await house.loop.connect_accepted_socket(lambda: arrivals.opening(self), sock, **arrivals.tls)
+            else:
+                house.ledger.cut("sockets")
         except (OSError, preamble.PreambleError) as exc:
-            logger.debug("a connection from %s came to nothing: %s", self._address or "a local peer", exc)
+            if isinstance(exc, preamble.PreambleError):
+                house.ledger.cut("preamble")
+            logger.debug("a connection from %s came to nothing: %s", house.ledger.name(self._address), exc)
 
     async def _client(self, sock: socket.socket) -> str | None:
         """The address that the preamble names, else that of the peer."""

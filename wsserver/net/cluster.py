@@ -40,9 +40,10 @@ class Cluster:
 
     def __init__(self, server: Server, store: Store, on_close: OnClose | None) -> None:
         config, loop = server.config, server.loop
-        self.turns = SharedTurns(server.generate, config, loop, server.sweeper, server.flusher, self._when_idle)
-        self.sessions = Directory(config, loop, server.sweeper, self.turns, on_close, store)
-        self.conversation = SharedConversation(self.sessions, self.turns, server.renewals, config)
+        ledger = server.ledger
+        self.turns = SharedTurns(server.generate, config, loop, server.sweeper, server.flusher, ledger, self._when_idle)
+        self.sessions = Directory(config, loop, server.sweeper, self.turns, ledger, on_close, store)
+        self.conversation = SharedConversation(self.sessions, self.turns, server.renewals, server.traceparents, config)
         self._server = server
         self._store = store
         verbs = {"push": self._push, "stop": self._stop_turn, "end": self._end}

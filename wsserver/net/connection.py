@@ -1,8 +1,7 @@
 """An open WebSocket connection as asyncio sees it: moves bytes and keeps deadlines.
 
 What the bytes mean is the protocol's to say, what a message does is the handler's, when to write is the pump's. The
-deadlines are those of pings, of signs of life, of progress of what is sent, of age and tokens, and of the end of
-closing.
+deadlines are those of pings, signs of life, progress of what is sent, age, tokens, and the end of closing.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from ..wire.protocol import State
 from .flow import Pump
 from .renewal import remind
 from .sockets import LONGEST_CLOSE, end_sending
+from .traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ STEPS_PER_TURN = 64
 _AGE_JITTER = 0.1
 
 
-class Connection(asyncio.Protocol):
+class Connection(Traffic, asyncio.Protocol):
     """From the accepted handshake to the end of the transport."""
 
     __slots__ = (
@@ -51,10 +51,9 @@ class Connection(asyncio.Protocol):
         "_handler",
         "_life",
         "_next_ping",
-        "_progress",
         "_rest",
         "_retirement",
-        "_taken",
+        "_stuck",
         "_transport",
         "account",
         "due",
@@ -68,6 +67,7 @@ class Connection(asyncio.Protocol):
         self, core: Core, handler: Handler, transport: asyncio.Transport, protocol: WireProtocol, seat: Seat
     ) -> None:
         now = core.loop.time()
+        super().__init__(now)
         config = core.config
         self.protocol = protocol
         self.pump = Pump(transport, protocol, core.flusher, config)
@@ -86,19 +86,19 @@ class Connection(asyncio.Protocol):
         self._next_ping = now + config.ping_interval * random() if config.ping_interval else inf
         # Connections that came together do not leave together.
         self._retirement = now + config.max_age * (1 - random() * _AGE_JITTER) if config.max_age else inf
-        self._taken = 0
-        self._progress = now  # the last time that bytes were taken, where some are waiting
+        self._stuck: tuple[int, float] | None = None  # while bytes wait: how many had been taken, and when the last
         core.sockets.add(self)
         core.sweeper.schedule(self, self._next_visit())
 
     def __repr__(self) -> str:
-        return f"<Connection {self.protocol.state.value} {self.session}>"
+        return f"<Connection {self.id} {self.protocol.state.value} {self.session}>"
 
     # -- called by asyncio ---------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        now = self._core.loop.time()
-        wait = self._handler.received(self, len(data), now)
+        now, size = self._core.loop.time(), len(data)
+        self.received += size
+        wait = self._handler.received(self, size, now)
         self._life = now + wait
         if wait:
             self._core.loop.call_later(wait, self._read_again)
@@ -122,23 +122,23 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.protocol.receive_eof()
-        logger.debug("%r lost: %d %r", self, self.protocol.close_code, self.protocol.close_reason)
         self._transport = self._rest = None
         self.pump.detach()
         self._core.sweeper.cancel(self)
         self._core.sockets.remove(self)
         self._core.expiries.pop(self, None)
+        self._core.ledger.connection_lost(self, self._core.loop.time(), self._core.traceparents.pop(self, None))
         self._handler.lost(self)
         self.seat.leave()
 
     def pause_writing(self) -> None:
         self.pump.paused = True
-        self._progress = self._core.loop.time()
-        self._taken = self.pump.taken
+        self._stuck = self.pump.taken, self._core.loop.time()
         self._reschedule()
 
     def resume_writing(self) -> None:
         self.pump.paused = False
+        self._stuck = None
         self._life = max(self._life, self._core.loop.time())
         self._go_on()
 
@@ -164,6 +164,7 @@ class Connection(asyncio.Protocol):
         self._try_to_close()
 
     def _handle(self, opcode: int, payload: bytes, now: float) -> None:
+        self.messages += 1
         # What is said in answer leaves when all that was received has been handled.
         self.pump.corked = True
         try:
@@ -252,8 +253,8 @@ class Connection(asyncio.Protocol):
             self.abort()
             return inf
         if self.protocol.state is State.OPEN:
-            if self.pump.paused:
-                self._watch_progress(now)
+            if self._stuck is not None:
+                self._watch_progress(now, *self._stuck)
             if now >= self._next_ping:
                 self._next_ping = now + config.ping_interval
                 self.protocol.send(PING, b"")
@@ -268,13 +269,12 @@ class Connection(asyncio.Protocol):
                 remind(self, expiry, now)
         return self._next_visit()
 
-    def _watch_progress(self, now: float) -> None:
+    def _watch_progress(self, now: float, before: int, progress: float) -> None:
         taken, timeout = self.pump.taken, self._core.config.write_timeout
-        if taken != self._taken:
-            self._taken = taken
-            self._progress = now
+        if taken != before:
+            self._stuck = taken, now
             self._life = max(self._life, now)
-        elif timeout and now >= self._progress + timeout:
+        elif timeout and now >= progress + timeout:
             self.close_now(CloseCode.SLOW_READER, "too slow a reader")
 
     def _life_deadline(self) -> float:

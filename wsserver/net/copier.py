@@ -46,6 +46,8 @@ class Copier:
     ) -> None:
         self.out = False  # of reach
         self.outages = 0
+        self.errors = 0  # calls that failed
+        self._behind_since: float | None = None  # since when there is something that the store does not have
         self.journals: set[Journal] = set()
         self._store = store
         self._loop = loop
@@ -73,6 +75,11 @@ class Copier:
         """Whether nothing is to be written."""
         return self._settled.is_set()
 
+    @property
+    def lag(self) -> float:
+        """How old, about, the oldest event is that the store does not have, in seconds."""
+        return self._loop.time() - self._behind_since if self._behind_since is not None else 0.0
+
     async def settled(self) -> None:
         """Returns once all that was to be written is stored."""
         await self._settled.wait()
@@ -81,6 +88,8 @@ class Copier:
 
     def mark(self, journal: Journal) -> None:
         self._settled.clear()
+        if self._behind_since is None:
+            self._behind_since = self._loop.time()
         if journal.urgent:
             self._urgent[journal] = None
             self._wake.set()
@@ -99,6 +108,7 @@ class Copier:
 
     def missed(self, exc: StoreError) -> None:
         """The store did not answer."""
+        self.errors += 1
         if not self.out:
             self.out = True
             self.outages += 1
@@ -133,7 +143,7 @@ class Copier:
             await self._flush(began)
             await asyncio.sleep(max(0.0, began + self._interval - self._loop.time()))
 
-    async def _flush(self, now: float) -> None:
+    async def _flush(self, began: float) -> None:
         journals: list[Journal] = []
         writes: list[Write] = []
         size = 0
@@ -143,7 +153,7 @@ class Copier:
             self._waiting.pop(journal, None)
             if journal.left:
                 continue
-            write = journal.next_write(now)
+            write = journal.next_write(began)
             journals.append(journal)
             writes.append(write)
             size += _size(write)
@@ -160,6 +170,8 @@ class Copier:
             await asyncio.sleep(delay * (0.5 + random()))
             return
         self.reached()
+        # What was marked before has been written, up to a bound.
+        self._behind_since = began if self._urgent or self._waiting else None
         # What has left meanwhile wants to know nothing.
         for journal, outcome in zip(journals, outcomes, strict=True):
             try:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..config import Config
     from ..store.port import Copy, Store
     from .journal import Journal
+    from .ledger import Ledger
     from .sessions import OnClose
     from .shared import SharedTurns
     from .sweeper import Sweeper
@@ -54,10 +55,11 @@ class Directory(Tenure):
         loop: asyncio.AbstractEventLoop,
         sweeper: Sweeper,
         turns: SharedTurns,
+        ledger: Ledger,
         on_close: OnClose | None,
         store: Store,
     ) -> None:
-        super().__init__(config, loop, sweeper, turns, on_close, store)
+        super().__init__(config, loop, sweeper, turns, ledger, on_close, store)
         self._store = store
         self._locks: dict[str, asyncio.Lock] = {}
         self._takings: set[asyncio.Task[Journal | None]] = set()
@@ -76,8 +78,8 @@ class Directory(Tenure):
                         return Entry(session, claim if is_known else None)
         except StoreError as exc:
             self.copier.missed(exc)
-            raise HandshakeError(503, _OUT_OF_REACH, [("Retry-After", "1")]) from exc
-        raise HandshakeError(503, "the session is still busy elsewhere", [("Retry-After", "1")])
+            raise HandshakeError(503, _OUT_OF_REACH, [("Retry-After", "1")], reason="store") from exc
+        raise HandshakeError(503, "the session is still busy elsewhere", [("Retry-After", "1")], reason="store")
 
     @asynccontextmanager
     async def alone(self, session_id: str) -> AsyncIterator[None]:

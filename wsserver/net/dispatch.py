@@ -13,7 +13,7 @@ from ..wire.frames import TEXT
 from .sockets import GOING_AWAY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ..chat.session import Session
     from ..config import Config
@@ -28,6 +28,7 @@ class Echo:
 
     def handle(self, connection: Connection, opcode: int, payload: bytes, now: float) -> None:
         connection.protocol.send(opcode, payload)
+        connection.pump.messages += 1
 
     def received(self, connection: Connection, size: int, now: float) -> float:
         return 0.0
@@ -39,11 +40,19 @@ class Echo:
 class Conversation:
     """Reads what clients ask for and has it done. While `draining` no message begins a turn."""
 
-    def __init__(self, sessions: Sessions, turns: Turns, renewals: Renewals, config: Config) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        turns: Turns,
+        renewals: Renewals,
+        traceparents: Mapping[Connection, str],
+        config: Config,
+    ) -> None:
         self.draining = False
         self._sessions = sessions
         self._turns = turns
         self._renewals = renewals
+        self._traceparents = traceparents
         self._pace = Pace(config)
         self._table: dict[type, Callable[[Session, Any], None]] = {
             events.Message: self._message,
@@ -98,7 +107,8 @@ class Conversation:
     def _message(self, session: Session, event: events.Message) -> None:
         if self.draining:
             raise ClientError("server_shutdown", GOING_AWAY, retryable=True, ref=event.id)
-        self._turns.take(session, event)
+        connection = self._sessions.connection_of(session) if self._traceparents else None
+        self._turns.take(session, event, self._traceparents.get(connection) if connection is not None else None)
 
     def _stop(self, session: Session, event: events.Stop) -> None:
         self._turns.stop(session, event)

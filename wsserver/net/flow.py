@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -114,13 +115,14 @@ class Pump:
         "_config",
         "_cursor",
         "_flusher",
-        "_handed",
+        "_milestones",
         "_protocol",
-        "_replay",
         "_session",
         "_transport",
         "corked",
+        "handed",
         "marked",
+        "messages",
         "paused",
     )
 
@@ -132,17 +134,19 @@ class Pump:
         self._protocol = protocol
         self._flusher = flusher
         self._config = config
-        self._handed = 0  # bytes ever given to the transport
+        self.handed = 0  # bytes ever given to the transport
+        self.messages = 0  # ever sent
         self._session: Session | None = None
         self._cursor: Cursor | None = None
-        self._replay: tuple[int, int] | None = None  # behind which event it began, and with which it ends
+        # What is to be done once the log has been sent up to an event: in their order, and mostly nothing.
+        self._milestones: tuple[tuple[int, Callable[[], object]], ...] = ()
         # A transport of TLS closes the gate at `high` bytes, not above: with 0 even where it holds none, and for ever.
         transport.set_write_buffer_limits(high=1 if transport.get_extra_info("sslcontext") else 0, low=0)
 
     @property
     def taken(self) -> int:
         """Bytes ever taken by the kernel: grows where a reader makes progress."""
-        return self._handed - (self._transport.get_write_buffer_size() if self._transport else 0)
+        return self.handed - (self._transport.get_write_buffer_size() if self._transport else 0)
 
     @property
     def behind(self) -> int:
@@ -154,6 +158,11 @@ class Pump:
         """Bytes that wait to be sent, of the log or not."""
         return self._protocol.queued + self.behind
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait, wherever: in the log, in the queue, in the transport."""
+        return self.waiting + self.handed - self.taken
+
     def attach(self, session: Session, cursor: Cursor, *, missed: int | None = None) -> None:
         """From now on sends the session's log, from the cursor on.
 
@@ -163,8 +172,12 @@ class Pump:
         self._cursor = cursor
         session.attach(self, cursor)
         if missed is not None:
-            self._replay = cursor.seq, missed
-            self._tell_replayed(session, cursor)
+            self.when_sent(missed, partial(self._tell_replayed, session, cursor, cursor.seq))
+            self._pass_milestones(cursor.seq)
+
+    def when_sent(self, seq: int, call: Callable[[], object]) -> None:
+        """Calls it once the log has been handed to the transport up to this event; never where that is lost before."""
+        self._milestones = (*self._milestones, (seq, call))
 
     @property
     def seq(self) -> int:
@@ -177,6 +190,7 @@ class Pump:
         if self._session is not None and self._session.reader is self:
             self._session.detach()
         self._session = self._cursor = self._transport = None
+        self._milestones = ()
 
     def wake(self) -> None:
         """There is something new to send."""
@@ -190,6 +204,7 @@ class Pump:
         if cursor is not None and cursor.seq != cursor.log.head and not self.paused:
             self._read_log(cursor)
         self._protocol.send(TEXT, payload)
+        self.messages += 1
         if not self.corked:
             self.wake()
 
@@ -209,7 +224,7 @@ class Pump:
             if not protocol.queued or transport.is_closing():
                 return
             data = protocol.data_to_send()
-            self._handed += len(data)
+            self.handed += len(data)
             transport.write(data)
 
     def _read_log(self, cursor: Cursor) -> None:
@@ -222,18 +237,22 @@ class Pump:
             # There are, but they may not be shown yet.
             return
         self._protocol.send_texts(payloads)
+        self.messages += len(payloads)
         session.was_read(cursor)
-        if self._replay is not None:
-            self._tell_replayed(session, cursor)
+        if self._milestones:
+            self._pass_milestones(cursor.seq)
 
-    def _tell_replayed(self, session: Session, cursor: Cursor) -> None:
-        """Says that what was missed has been sent, if it has."""
-        assert self._replay is not None
-        first, last = self._replay
-        if cursor.seq >= last:
-            self._replay = None
-            data = {"count": cursor.seq - first, "seq": cursor.seq}
-            self._protocol.send(TEXT, envelope.encode_event("replayed", data, session.id))
+    def _pass_milestones(self, seq: int) -> None:
+        while self._milestones and self._milestones[0][0] <= seq:
+            (_, call), *rest = self._milestones
+            self._milestones = tuple(rest)
+            call()
+
+    def _tell_replayed(self, session: Session, cursor: Cursor, first: int) -> None:
+        """Says that what was missed, behind event `first`, has been sent."""
+        data = {"count": cursor.seq - first, "seq": cursor.seq}
+        self._protocol.send(TEXT, envelope.encode_event("replayed", data, session.id))
+        self.messages += 1
 
 
 async def wait_for_room(session: Session, over: Callable[[], bool]) -> None:

@@ -3,6 +3,8 @@
 Lists are merged; what is meant for one session is answered by the worker that has it. Beside that::
 
     GET /workers    the processes: {"workers": [{"worker": 0, "pid": 71, "state": "ready", "seconds": 3.5, …}, …]}
+
+Figures are added up. Those of a worker that is gone still count, as far as they were asked for while it lived.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ..chat import envelope
+from . import exposition, metrics
 from .admin import MOST_AT_ONCE
 from .gate import Refused
 from .gate import json_response as _json
@@ -29,6 +32,7 @@ class Gathering:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
+        self._totals = metrics.Totals()
 
     async def __call__(self, request: Request) -> Response:
         try:
@@ -36,6 +40,8 @@ class Gathering:
                 return await self._list(request)
             if request.path == ("workers",):
                 return self._workers(request)
+            if request.path in (("metrics",), ("figures",)) and request.method == "GET":
+                return await self._figures(request)
             return await self._find(request)
         except Refused as exc:
             return exc.response
@@ -105,6 +111,13 @@ class Gathering:
         _, missing = replies[0]
         assert missing is not None
         return missing
+
+    async def _figures(self, request: Request) -> Response:
+        replies = await self._ask_all(Request("GET", ("figures",), {}, {}, b""))
+        found = {worker.pid: _value(reply) for worker, reply in replies if reply is not None and reply.status == 200}
+        figures = self._totals.of(found, {worker.pid for worker in self._supervisor.workers})
+        figures["worker_restarts"] = sum(slot.restarts for slot in self._supervisor.slots)
+        return exposition.response(figures, request) if request.path == ("metrics",) else _json(figures)
 
     def _workers(self, request: Request) -> Response:
         if request.method != "GET":

@@ -43,7 +43,7 @@ class Introspection:
         try:
             answer = await self._fetcher.fetch(read_object, {"token": token}, self._authorization)
         except Unavailable as exc:
-            raise HandshakeError(*CANNOT_SAY) from exc
+            raise HandshakeError(*CANNOT_SAY, reason="unchecked") from exc
         now = time.time()
         user = user_of_introspection(answer, self._policy, now)
         # Of tokens that are worth nothing nothing is kept: there are more of them than there is room.

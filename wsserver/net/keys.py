@@ -67,7 +67,7 @@ class PublishedKeys:
         if key is not None:
             return key
         if not self._keys:
-            raise HandshakeError(*CANNOT_SAY)
+            raise HandshakeError(*CANNOT_SAY, reason="unchecked")
         raise InvalidToken("there is no key for it")
 
     def _fetching(self, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None] | None:

@@ -13,12 +13,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config, MiB
-from . import handover
+from . import handover, logs
 from .admin import Admin
 from .channel import Channel
 from .drain import drain_beside
 from .listeners import inherited
-from .output import announce, set_up_log
+from .output import announce
 from .requests import Requests
 from .server import Server
 from .workers import supervise
@@ -63,7 +63,7 @@ def run(
     if place is None and config.workers > 1:
         supervise(config)
         return
-    set_up_log(config, place.name if place else "")
+    logs.set_up(config, place.name if place else "")
     server = Server(
         generate,
         config if place is None else _share(config),

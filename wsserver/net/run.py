@@ -69,7 +69,23 @@ class Owner(Protocol):
 class Run:
     """The callback of one turn. In the sweeper it stands for the deadline of the turn, then for that of its ending."""
 
-    __slots__ = ("_burst", "_flusher", "_log", "_loop", "_owner", "abandoned", "due", "session", "task", "turn")
+    __slots__ = (
+        "_before",
+        "_burst",
+        "_flusher",
+        "_log",
+        "_loop",
+        "_owner",
+        "abandoned",
+        "began",
+        "cancelled",
+        "due",
+        "first_token",
+        "session",
+        "settled",
+        "task",
+        "turn",
+    )
 
     def __init__(
         self,
@@ -89,6 +105,12 @@ class Run:
         self._log = session.log
         self._loop = loop
         self._burst = 0
+        self.began = loop.time()
+        self.first_token: float | None = None  # when it was shown
+        self.cancelled: float | None = None  # when it was ended from outside
+        self.settled = False
+        self._before = session.log.tokens
+        session.log.on_token = self._note_first_token
         turn.flow = self
         self.task = loop.create_task(self._main(generate))
         # Not a `finally`: a task that is cancelled before its first step never comes to one.
@@ -102,6 +124,20 @@ class Run:
         logger.warning("the callback of %r has not ended; its session goes on without it", self.turn)
         self.abandoned = True
         self.task.cancel()
+
+    @property
+    def tokens(self) -> int:
+        """How many it has shown, 0 once that is settled."""
+        return 0 if self.settled else self._log.tokens - self._before
+
+    def settle(self) -> int:
+        """The turn is over: how many tokens it has shown."""
+        self.settled = True
+        self._log.on_token = None
+        return self._log.tokens - self._before
+
+    def _note_first_token(self) -> None:
+        self.first_token = self._loop.time()
 
     def visit(self, now: float) -> float:
         self._owner.expired(self)

@@ -23,6 +23,7 @@ from .cluster import Cluster, open_store, store_of
 from .dispatch import Conversation, Echo
 from .drain import drain
 from .flow import Flusher, wait_for_room
+from .ledger import Ledger
 from .listeners import Listeners
 from .renewal import Renewals
 from .run import check_callback
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..chat.session import Session
+    from ..counters import Counters
     from ..guard.expiry import Expiry
     from ..store.port import Store
     from .connection import Connection
@@ -95,6 +97,8 @@ class Server:
         self.draining = False
         self.sockets = Sockets()
         self.expiries: dict[Connection, Expiry] = {}
+        self.traceparents: dict[Connection, str] = {}
+        self.ledger = Ledger(self.config)
         self.seats = Seats(self.config)
         self.door = Door(self.config)
         self.echo = Echo()
@@ -115,15 +119,22 @@ class Server:
         """Where it listens, once it does: an address for each socket."""
         return self._listeners.urls
 
+    @property
+    def counters(self) -> Counters:
+        """What this server has counted."""
+        return self.ledger.counters
+
     async def __aenter__(self) -> Self:
         self.loop = asyncio.get_running_loop()
-        self.sweeper = Sweeper(self.loop)
+        self.sweeper = Sweeper(self.loop, self.counters.loop_lag.observe)
         self.flusher = Flusher(self.loop, self.config.flush_interval)
         self.renewals = Renewals(self.authenticate, self.config, self.loop)
         if self._store is None:
-            self.turns = Turns(self.generate, self.config, self.loop, self.sweeper, self.flusher, self.when_idle)
-            self.sessions = Sessions(self.config, self.loop, self.sweeper, self.turns, self._on_close)
-            self.conversation = Conversation(self.sessions, self.turns, self.renewals, self.config)
+            self.turns = Turns(
+                self.generate, self.config, self.loop, self.sweeper, self.flusher, self.ledger, self.when_idle
+            )
+            self.sessions = Sessions(self.config, self.loop, self.sweeper, self.turns, self.ledger, self._on_close)
+            self.conversation = Conversation(self.sessions, self.turns, self.renewals, self.traceparents, self.config)
         else:
             await open_store(self._store)
             self.cluster = Cluster(self, self._store, self._on_close)

@@ -17,6 +17,7 @@ from ..chat.pool import Pool
 from ..chat.session import Session
 from ..chat.view import SessionView
 from ..config import NO_LIMIT
+from ..counters import count
 from ..errors import SessionNotFound
 from ..wire.close import CloseCode
 from .absences import Absence, Absences
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ..chat.turn import Cause
     from ..config import Config
     from ..guard.seats import Owner
+    from .ledger import Ledger
     from .sweeper import Sweeper
     from .turns import Turns
 
@@ -74,12 +76,14 @@ class Sessions:
         loop: asyncio.AbstractEventLoop,
         sweeper: Sweeper,
         turns: Turns,
+        ledger: Ledger,
         on_close: OnClose | None,
     ) -> None:
         self._config = config
         self._loop = loop
         self._sweeper = sweeper
         self._turns = turns
+        self._counters = ledger.counters
         self._on_close = on_close
         self._places: dict[str, Place] = {}  # where each session is, by its id
         self._absences = Absences(config)
@@ -114,6 +118,11 @@ class Sessions:
         return place if isinstance(place, Connection) else None
 
     @property
+    def absent(self) -> int:
+        """How many wait for their client."""
+        return len(self._absences)
+
+    @property
     def closings(self) -> Collection[asyncio.Task[None]]:
         """What `on_close` has not finished."""
         return self._closings
@@ -144,6 +153,7 @@ class Sessions:
         self._take_over(session, connection)
         connection.session = session
         recovered = claim is not None and session.holds_after(claim.last_seq, claim.epoch)
+        self._count(session, claim, recovered)
         connection.pump.send(self._greeting(session, claim, recovered))
         cursor = session.log.cursor(claim.last_seq if claim is not None and recovered else None)
         connection.pump.attach(session, cursor, missed=session.log.shown if claim is not None else None)
@@ -156,6 +166,16 @@ class Sessions:
             self._forget(older)
         elif older is not None and older is not place:
             older.close_now(CloseCode.TAKEN_OVER, "taken over by a newer connection")
+
+    def _count(self, session: Session, claim: Claim | None, recovered: bool) -> None:
+        counters = self._counters
+        if claim is None:
+            counters.sessions += 1
+        elif recovered:
+            count(counters.resumes, "recovered")
+            counters.replayed.observe(session.log.shown - claim.last_seq)
+        else:
+            count(counters.resumes, "hole")
 
     def _greeting(self, session: Session, claim: Claim | None, recovered: bool) -> bytes:
         config = self._config

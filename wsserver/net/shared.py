@@ -35,11 +35,12 @@ class SharedTurns(Turns):
     directory: Directory
     conversation: SharedConversation
 
-    def _accept(self, session: Session, message: Message) -> None:
+    def _accept(self, session: Session, message: Message, traceparent: str | None) -> None:
         turn = session.accept(message)
         if turn is None:
             session.acknowledge(message, None)
             return
+        turn.traceparent = traceparent
         journal, copier = self.directory.journals[session.id], self.directory.copier
         journal.accept(turn, partial(self._stored, session, message, turn))
         if copier.out and not journal.log.strict:
@@ -59,7 +60,7 @@ class SharedTurns(Turns):
                 session.drop(turn)
             turn.cause = "shutdown"
             turn.give_up()
-            self._cancel(turn)
+            self._cancel(session, turn)
         if was_busy and not session.busy:
             self._rest(session)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..guard.expiry import Expiry
     from .connection import Connection
     from .flow import Flusher
+    from .ledger import Ledger
     from .sweeper import Sweeper
 
 #: What closing may take where `close_timeout` sets no limit, in seconds: a dead peer must not stay for ever.
@@ -90,6 +91,14 @@ class Core(Protocol):
         """Of those connections whose user is known for a time only."""
         ...
 
+    @property
+    def traceparents(self) -> dict[Connection, str]:
+        """Of those connections whose handshake brought one."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger: ...
+
 
 def end_sending(transport: asyncio.Transport) -> None:
     """Ends our side, and leaves the peer's open for a while where the transport can.
@@ -115,9 +124,3 @@ def address_of(transport: asyncio.Transport) -> str | None:
 def plain_address(peer: Any) -> str | None:
     """The IP address in the address of a socket, None where it has none."""
     return plain(peer[0]) if isinstance(peer, tuple) else None
-
-
-def peer_of(transport: asyncio.Transport) -> str:
-    """The address of the peer, for the log."""
-    address = transport.get_extra_info("peername")
-    return f"{address[0]} port {address[1]}" if isinstance(address, tuple) else "a local peer"

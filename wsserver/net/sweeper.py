@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
+    from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
@@ -30,10 +31,14 @@ class Visited(Protocol):
 
 
 class Sweeper:
-    """Visits what was scheduled. `sweep` is called by a timer of `loop` once `start` has been called."""
+    """Visits what was scheduled. `sweep` is called by a timer of `loop` once `start` has been called.
 
-    def __init__(self, loop: AbstractEventLoop) -> None:
+    `on_tick` is told how late each tick came, in seconds: so late is the loop.
+    """
+
+    def __init__(self, loop: AbstractEventLoop, on_tick: Callable[[float], object] | None = None) -> None:
         self._loop = loop
+        self._on_tick = on_tick
         self._timer: TimerHandle | None = None
         self._slots: dict[int, set[Visited]] = {}
         self._late = False
@@ -98,6 +103,9 @@ class Sweeper:
         self._timer = self._loop.call_at((self._swept + 1) * TICK, self._tick)
 
     def _tick(self) -> None:
+        if self._on_tick is not None and not self._late:
+            # Timers may come early, by less than they can tell.
+            self._on_tick(max(0.0, self._loop.time() - (self._swept + 1) * TICK))
         if self._loop.time() > (self._swept + 3) * TICK and not self._late:
             # The loop was held up: signs of life may lie unread, so it reads them first.
             self._late = True

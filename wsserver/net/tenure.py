@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..guard.seats import Owner
     from ..store.port import Store
     from .exchange import Exchange
+    from .ledger import Ledger
     from .letters import Letter
     from .sessions import Entry, OnClose, Place
     from .shared import SharedTurns
@@ -61,10 +62,11 @@ class Tenure(Sessions):
         loop: asyncio.AbstractEventLoop,
         sweeper: Sweeper,
         turns: SharedTurns,
+        ledger: Ledger,
         on_close: OnClose | None,
         store: Store,
     ) -> None:
-        super().__init__(config, loop, sweeper, turns, on_close)
+        super().__init__(config, loop, sweeper, turns, ledger, on_close)
         self.journals: dict[str, Journal] = {}
         self.copier = Copier(store, loop, config.flush_interval, self._lost, self._released)
         self.closing = False  # sessions go to whoever asks, whatever their callbacks still do

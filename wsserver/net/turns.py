@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..chat.turn import Cause, Turn
     from ..config import Config
     from .flow import Flusher
+    from .ledger import Ledger
     from .run import Generate
     from .sweeper import Sweeper
 
@@ -54,6 +55,7 @@ class Turns:
         loop: asyncio.AbstractEventLoop,
         sweeper: Sweeper,
         flusher: Flusher,
+        ledger: Ledger,
         when_idle: Callable[[Session], None],
     ) -> None:
         self._when_idle = when_idle
@@ -64,6 +66,7 @@ class Turns:
         self._loop = loop
         self._sweeper = sweeper
         self._flusher = flusher
+        self._ledger = ledger
 
     @property
     def runs(self) -> Collection[Run]:
@@ -75,18 +78,19 @@ class Turns:
         while tasks := [run.task for run in self._runs.values() if not run.abandoned]:
             await asyncio.wait(tasks)
 
-    def take(self, session: Session, message: Message) -> None:
+    def take(self, session: Session, message: Message, traceparent: str | None = None) -> None:
         """Runs the message, or lets it wait. Raises `ClientError` `turn_active`, `queue_full` or `rate_limited`."""
         begins = not session.busy and session.turn_of(message) is None
         if begins and session.user is not None and not self._users.take(session.user):
             raise ClientError(
                 "rate_limited", "too many answers of yours are running", retryable=True, ref=message.id, retry_after=1.0
             )
-        self._accept(session, message)
+        self._accept(session, message, traceparent)
 
-    def _accept(self, session: Session, message: Message) -> None:
+    def _accept(self, session: Session, message: Message, traceparent: str | None) -> None:
         turn = session.take(message)
         if turn is not None:
+            turn.traceparent = traceparent
             self._interrupt(session, turn)
             self._begin_next(session)
 
@@ -104,6 +108,7 @@ class Turns:
             raise ClientError("not_active", "there is nothing to stop", ref=stop.id)
         for turn in reversed(turns):
             self._end(session, turn, "stopped")
+            self._ledger.stopped(session, self._loop.time)
 
     def end_all(self, session: Session, cause: Cause) -> None:
         """Ends all that runs or waits in a session, the newest first: none may begin because another ended."""
@@ -112,6 +117,7 @@ class Turns:
 
     def expired(self, run: Run) -> None:
         if run.turn.over:
+            self._settle(run)
             run.abandon()
             self._go_on(run.session)
         else:
@@ -120,6 +126,9 @@ class Turns:
     def ended(self, run: Run) -> None:
         self._sweeper.cancel(run)
         del self._runs[run.turn]
+        self._settle(run)
+        if run.cancelled is not None:
+            self._ledger.counters.cancel.observe(self._loop.time() - run.cancelled)
         if not run.abandoned:
             self._go_on(run.session)
 
@@ -139,13 +148,22 @@ class Turns:
             turn.complete(final)
         else:
             turn.fail(*final, retryable=True)
-        self._cancel(turn)
+        self._cancel(session, turn)
 
-    def _cancel(self, turn: Turn) -> None:
+    def _cancel(self, session: Session, turn: Turn) -> None:
         run = self._runs.get(turn)
-        if run is not None:
+        if run is None:
+            self._ledger.turn_over(session, turn, None, self._loop.time())
+        else:
+            self._settle(run)
+            run.cancelled = self._loop.time()
             run.task.cancel()
             self._sweeper.limit(run, self._config.close_timeout)
+
+    def _settle(self, run: Run) -> None:
+        """Its turn is over: writes down what it came to, once."""
+        if not run.settled:
+            self._ledger.turn_over(run.session, run.turn, run, self._loop.time())
 
     def _go_on(self, session: Session) -> None:
         session.turn = None

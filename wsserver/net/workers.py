@@ -11,11 +11,11 @@ from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from . import gate
+from . import gate, logs
 from .binding import Binding, url_of
 from .gathering import Gathering
 from .listeners import inherited
-from .output import announce, set_up_log
+from .output import announce
 from .sockets import Sockets
 from .supervisor import StartFailed, Supervisor
 from .sweeper import Sweeper
@@ -39,7 +39,7 @@ def supervise(config: Config) -> None:
     """
     if sys.platform == "win32":
         raise ConfigError("--workers needs a Unix: here, start one process for each port")
-    set_up_log(config)
+    logs.set_up(config)
     try:
         with suppress(KeyboardInterrupt), asyncio.Runner() as runner:
             runner.run(_House(config).supervise(inherited()))

@@ -108,15 +108,15 @@ class RequestReader:
             # What the peer sent may stand in the text of the exception: it is not sent back.
             status = 431 if exc.error_status_hint == 431 else 400
             text = "request headers too large" if status == 431 else "malformed HTTP request"
-            raise HandshakeError(status, text) from exc
+            raise HandshakeError(status, text, reason="malformed") from exc
         if not isinstance(event, h11.Request):
-            raise HandshakeError(400, "malformed HTTP request")
+            raise HandshakeError(400, "malformed HTTP request", reason="malformed")
         if self._size - len(self.trailing_data) > _MAX_HEADER_SIZE:
-            raise HandshakeError(431, "request headers too large")
+            raise HandshakeError(431, "request headers too large", reason="malformed")
         headers = joined(event)
         if event.method == b"GET" and ("transfer-encoding" in headers or headers.get("content-length", "").strip("0")):
             # A body would be taken for frames, or frames for a body: none is allowed, not even an empty chunked one.
-            raise HandshakeError(400, "a request for this server has no body")
+            raise HandshakeError(400, "a request for this server has no body", reason="malformed")
         return _request(
             event.method.decode("ascii"), event.target.decode("latin-1"), headers, event.http_version.decode("ascii")
         )
@@ -128,9 +128,9 @@ def _request(method: str, target: str, headers: Mapping[str, str], http_version:
         try:
             parts = urlsplit(target)
         except ValueError as exc:
-            raise HandshakeError(400, "malformed request target") from exc
+            raise HandshakeError(400, "malformed request target", reason="malformed") from exc
         if parts.scheme not in ("http", "https", "ws", "wss"):
-            raise HandshakeError(400, "malformed request target")
+            raise HandshakeError(400, "malformed request target", reason="malformed")
         target = f"{parts.path or '/'}?{parts.query}"
     path, _, query = target.partition("?")
     return Request(method, unquote(path), query, headers, http_version)
@@ -139,23 +139,24 @@ def _request(method: str, target: str, headers: Mapping[str, str], http_version:
 def parse_upgrade(request: Request) -> Upgrade:
     """What the request asks for; raises `HandshakeError` 400, 405 or 426 where it is no upgrade."""
     if request.method != "GET":
-        raise HandshakeError(405, "only GET is served here", [("Allow", "GET")])
+        raise HandshakeError(405, "only GET is served here", [("Allow", "GET")], reason="no_upgrade")
     upgrades = [element.lower() for element in request.elements("upgrade")]
     options = [element.lower() for element in request.elements("connection")]
     if "websocket" not in upgrades or "upgrade" not in options or request.http_version != "1.1":
-        raise HandshakeError(426, "this address speaks WebSocket", [("Upgrade", "websocket")])
+        raise HandshakeError(426, "this address speaks WebSocket", [("Upgrade", "websocket")], reason="no_upgrade")
     if request.headers.get("sec-websocket-version") != _VERSION:
         raise HandshakeError(
             426,
             "only version 13 of WebSocket is spoken here",
             [("Upgrade", "websocket"), ("Sec-WebSocket-Version", _VERSION)],
+            reason="no_upgrade",
         )
     key = request.headers.get("sec-websocket-key", "")
     if not _is_key(key):
-        raise HandshakeError(400, "Sec-WebSocket-Key must be 16 bytes in base64")
+        raise HandshakeError(400, "Sec-WebSocket-Key must be 16 bytes in base64", reason="malformed")
     subprotocols = request.elements("sec-websocket-protocol")
     if SUBPROTOCOL not in subprotocols and any(offered.startswith(_CREDENTIALS) for offered in subprotocols):
-        raise HandshakeError(400, f"offer the subprotocol {SUBPROTOCOL} beside your credentials")
+        raise HandshakeError(400, f"offer the subprotocol {SUBPROTOCOL} beside your credentials", reason="credentials")
     return Upgrade(key, subprotocols, request.elements("sec-websocket-extensions"))
 
 

@@ -68,6 +68,7 @@ class Protocol:
         "_outgoing",
         "close_code",
         "close_reason",
+        "closed_by_peer",
         "queued",
         "state",
     )
@@ -76,8 +77,9 @@ class Protocol:
         self, limit: int, *, opening: bytes = b"", deflate: DeflateParameters | None = None, lanes: bool = True
     ) -> None:
         self.state = State.OPEN
-        self.close_code: int = CloseCode.ABNORMAL  # the peer's, or ours where we failed the connection
+        self.close_code: int = CloseCode.ABNORMAL  # of the first Close, whoever sent it
         self.close_reason = ""
+        self.closed_by_peer = False
         self.queued = 0  # bytes waiting for `data_to_send`
         self._limit = limit
         self._lanes = lanes
@@ -109,7 +111,7 @@ class Protocol:
 
     def receive_eof(self) -> None:
         """The peer's bytes have ended: without its Close the connection was closed abnormally (section 7.1.5)."""
-        self._end(self.close_code, self.close_reason)
+        self._end()
 
     def send(self, opcode: int, payload: bytes) -> None:
         """A whole message or control frame; text must be UTF-8."""
@@ -138,11 +140,12 @@ class Protocol:
         if self.state is _OPEN:
             self._queue(self._encode(CLOSE, encode_close(code, reason)))
             self.state = State.CLOSING
+            self.close_code, self.close_reason = code, reason
 
     def fail(self, code: int, reason: str) -> None:
         """_Fail the WebSocket Connection_ (section 7.1.7): say why, and read no more."""
         self.send_close(code, reason)
-        self._end(code, reason)
+        self._end()
 
     def data_to_send(self) -> bytes:
         """The next bytes for the transport, at most `CHUNK_SIZE` of them."""
@@ -226,13 +229,15 @@ class Protocol:
         return None
 
     def _accept_close(self, payload: bytes) -> None:
-        code, reason = decode_close(payload) or (CloseCode.NO_STATUS, "")
-        # "the endpoint typically echos the status code it received" (section 5.5.1).
-        self.send_close(code)
-        self._end(code, reason)
+        if self.state is State.OPEN:
+            code, reason = decode_close(payload) or (CloseCode.NO_STATUS, "")
+            # "the endpoint typically echos the status code it received" (section 5.5.1).
+            self.send_close(code)
+            self.close_reason = reason
+            self.closed_by_peer = True
+        self._end()
 
-    def _end(self, code: int, reason: str) -> None:
+    def _end(self) -> None:
         self.state = State.CLOSED
-        self.close_code, self.close_reason = code, reason
         # Nothing is read any more: what was left of a message waits for nobody while the socket is closed.
         self._engine = self._deflate = None
