@@ -4,8 +4,7 @@ import time
 from collections.abc import Iterator
 
 from wsserver import Item, Source
-from wsserver.adapters import threads
-from wsserver.adapters.sync_turn import SyncTurn
+from wsserver.adapters.threads import SyncTurn, callback
 
 NOTES = {"tea": "Tea wants water that boils.", "coffee": "Coffee wants water that has just boiled."}
 
@@ -30,4 +29,4 @@ def answer(turn: SyncTurn) -> Iterator[Item]:
             yield f"{word} "
 
 
-generate = threads.callback(answer, max_threads=32)
+generate = callback(answer, max_threads=32)

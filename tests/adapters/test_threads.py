@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 
     from wsserver import Item
-    from wsserver.adapters.sync_turn import SyncTurn
+    from wsserver.adapters.threads import SyncTurn
 
 #: Seconds: more than anything here takes, so that what hangs fails.
 LONG = 20

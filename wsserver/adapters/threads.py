@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..chat.events import Item
     from ..chat.turn import Turn
 
+__all__ = ["Callback", "Stream", "SyncTurn", "Threads", "callback"]
+
 T = TypeVar("T")
 
 #: How many generators run at the same time, and how many items each may be ahead of its reader.
