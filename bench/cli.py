@@ -1,4 +1,4 @@
-"""`python -m bench compare` and `python -m bench overhead`: what to run, from the command line."""
+"""`python -m bench` compare, overhead and store: what to run, from the command line."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ Measure what the protocol costs, on this machine, beside other servers.
   python -m bench compare --job all --rounds 3
   python -m bench compare --job scale --connections 1024
   python -m bench overhead
+  python -m bench store --redis redis://127.0.0.1:6379/0
   pytest bench/micro
 
 `compare` starts each peer in a process of its own, pinned to one core, with the load on another, and has them do the
@@ -68,6 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=_between(int, 1, 100), default=5, help="how often each layer runs (default: 5)")
     add("--messages", type=_between(int, 1, 10_000_000), default=20_000, help="a round (default: 20000)")
     _add_results(command)
+    command = commands.add_parser("store", help="what sessions take in a Redis that nobody else uses, and cost there")
+    add = command.add_argument
+    add("--redis", default="redis://127.0.0.1:6379/0", metavar="URL", help="of one server (default: the local one)")
+    add("--sessions", type=_between(int, 1, 1_000_000), default=10_000, help="default: 10000")
     return parser
 
 
@@ -108,8 +113,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "compare":
             _compare(options)
+        elif options.command == "store":
+            from bench.store import store  # it needs our server's modules, which a comparison does not
+
+            store(options.redis, options.sessions)
         else:
-            from bench.overhead import overhead  # it needs our server's modules, which a comparison does not
+            from bench.overhead import overhead
 
             overhead(options.rounds, options.messages, options.results)
     except BenchError as error:

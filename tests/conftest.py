@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
+
+    from tests.store.redis_server import RedisCluster
 
 # Of whoever runs the tests: with these the demo would ask a model instead of quoting.
 for _name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"):
@@ -58,3 +60,28 @@ def _without_skip(report: ReportT) -> ReportT:
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI forbids: {reason}"
     return report
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis for all tests that do it no harm; whoever uses it empties it first.
+
+    WSSERVER_TEST_REDIS_URL names one that runs, else one is started.
+    """
+    url = os.environ.get("WSSERVER_TEST_REDIS_URL")
+    if url:
+        yield url
+        return
+    from tests.store.redis_server import RedisServer
+
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """The same as a cluster."""
+    from tests.store.redis_server import RedisCluster
+
+    with RedisCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
