@@ -11,7 +11,9 @@ import socket
 import subprocess
 import sys
 import tomllib
+from contextlib import AsyncExitStack
 from dataclasses import fields
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ import pytest
 from tests.adapters.endpoint import Endpoint, calls, says
 from tests.clock import run_virtually
 from tests.peer import Peer, Refused, request, text_of
+from tests.store.redis_server import RedisCluster, RedisServer
+from tests.store.worlds import exercise
 from wsserver import Config, Server
 from wsserver.adapters import openai_errors
 from wsserver.adapters.openai import DEFAULT_MODEL
@@ -32,6 +36,7 @@ from wsserver.net import ledger, refusal, turns
 from wsserver.net.admin import Admin
 from wsserver.net.logs import MISSING, JsonFormatter, Line, Record
 from wsserver.net.metrics import METRICS
+from wsserver.store.redis import RedisStore
 from wsserver.wire.close import CloseCode
 
 ROOT = Path(__file__).parents[1]
@@ -331,3 +336,32 @@ def test_the_first_minute_looks_as_shown() -> None:
         server.communicate(timeout=30)
     said = run.stdout.replace(url, "ws://127.0.0.1:8765/ws/chat").splitlines()
     assert said[: len(shown)] == shown
+
+
+def test_redis_is_used_as_shown(tmp_path: Path, redis_cluster: RedisCluster) -> None:
+    """A user with these rights does all there is to do, and the keys are those of the table."""
+    patterns = [name.replace("…", "*") for name in rows("key")]
+    [user] = re.findall(r"<!-- test: acl -->\n```\n(.*)\n```", README)
+
+    async def main(url: str, nodes: list[Any]) -> None:
+        async with AsyncExitStack() as stack:
+            one, two = (RedisStore(url.replace("//", "//chat:secret@")) for _ in range(2))
+            for store in (one, two):
+                stack.push_async_callback(store.close)
+                await store.open()
+            await exercise(one, two)
+            keys = [key.decode() for node in nodes for key in node.scan_iter()]
+            matches = [[pattern for pattern in patterns if fnmatchcase(key, pattern)] for key in keys]
+            assert all(len(found) == 1 for found in matches), keys
+            assert {found[0] for found in matches} == set(patterns)
+
+    with RedisServer(tmp_path) as server:
+        for url, servers in ((server.url, [server]), (redis_cluster.url, redis_cluster.nodes)):
+            nodes: list[Any] = [server.client() for server in servers]
+            for node in nodes:
+                node.flushall()
+                node.execute_command(f"ACL SETUSER {user}")
+            asyncio.run(main(url, nodes))
+            for node in nodes:
+                node.acl_deluser("chat")
+                node.close()

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from wsserver.store.memory import Hub, MemoryStore
+from wsserver.store.port import Batch, Origin, Outcome, Piece, Seat, Write
 from wsserver.store.redis import RedisStore
 
 if TYPE_CHECKING:
@@ -95,3 +96,27 @@ def on_redis(url: str, clients: Sequence[Redis], script: Script) -> None:
             await script(RedisWorld(stack, url, clients))
 
     asyncio.run(main())
+
+
+async def exercise(one: Store, two: Store) -> None:
+    """Each operation once, so that of two opened stores something is kept under every name."""
+    batch = Batch(1, (Piece(None, (b"{}",)),))
+    first = Write("s_1", 1, 1, 60.0, Origin("alice", b"digest"), batch=batch, accepted={1: b"1"}, last_turn=1)
+    later = Write("s_1", 1, 2, 60.0, facts={"state": b"{}"}, history=[b"1"], history_length=9, trim=1, released=True)
+    tokens = Batch(3, (Piece(1, (b"a", b"b")),))
+    assert await one.write([first, Write("s_2", 1, 1, 60.0, Origin(None, b"digest"), ended=True)]) == [Outcome.DONE] * 2
+    assert await one.write([later]) == [Outcome.DONE]
+    assert await two.leave("s_1", b"letter")
+    copy = await two.take("s_1", 1, lost=True)
+    assert copy is not None and copy.letters == (b"letter",)
+    anew = Write("s_1", 2, 1, 60.0, None, 1, tokens, anew=True, finished=[1], accepted={2: b"2"}, released=True)
+    assert await two.write([anew]) == [Outcome.DONE]
+    assert await one.leave("s_1", b"letter")
+    assert await one.find("s_1") is not None and await one.read("s_1", 1, 10) == [tokens]
+    await one.post([(two.process, b"letter"), (one.process, b"letter")])
+    assert await two.receive() == [b"letter"]
+    seats = {Seat("user", "alice"): 2, Seat("address", "::1"): 2}
+    assert await one.sit(seats) is None and await two.sit(seats) is None
+    await two.stand(seats)
+    await one.renew()
+    assert await two.is_alive(one.process)
