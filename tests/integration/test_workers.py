@@ -134,7 +134,7 @@ class TestRoll:
                 async def be_long() -> None:
                     """An answer that takes longer than all but the drain."""
                     async with Peer.connect(it.url) as peer:
-                        await peer.ask(2)
+                        await peer.ask(1.5)
                         events = await peer.turn()
                         assert [event["event"] for event in events if event["event"] != "drain"] == [
                             "start",
@@ -261,7 +261,7 @@ class TestEnd:
         async def main() -> None:
             async with fleet(tmp_path, "--workers", "2") as it, Peer.connect(it.url) as peer:
                 pids = await it.pids(2)
-                answer = asyncio.create_task(_last(peer, 1))
+                answer = asyncio.create_task(_last(peer, 0.5))
                 await asyncio.sleep(0.1)
                 it.process.kill()
                 assert await answer in pids.values()
@@ -275,7 +275,7 @@ class TestEnd:
                 pids = set((await it.pids(2)).values())
                 peers = await spread(stack, it.url, 2)
                 told = min(pids)
-                answer = asyncio.create_task(_last(peers[told][0], 2))
+                answer = asyncio.create_task(_last(peers[told][0], 1.5))
                 await asyncio.sleep(0.1)
                 os.kill(told, signal.SIGTERM)
                 assert set((await it.pids(3)).values()) - pids
