@@ -77,6 +77,24 @@ class TestDeath:
 
         asyncio.run(main())
 
+    def test_as_long_as_there_is_no_successor_the_others_help(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            async with fleet(tmp_path, "--workers", "2") as it, AsyncExitStack() as stack:
+                [dead, other] = (await it.pids(2)).values()
+                it.deploy("", "import time\ntime.sleep(60)")
+                os.kill(dead, signal.SIGKILL)
+                await it.said("starting another one at once")
+                # With this many, some come to the socket of the dead one.
+                peers = [await stack.enter_async_context(Peer.socket(it.url)) for _ in range(20)]
+                async with asyncio.timeout(10):
+                    for peer in peers:
+                        await peer.write(request())
+                        await peer.read_head()
+                        await peer.event("session")
+                        assert (await ask(peer))[1] == other
+
+        asyncio.run(main())
+
     @pytest.mark.soak
     def test_with_redis_its_sessions_are_taken_over(self, tmp_path: Path) -> None:
         """Once it is sure that it is dead: its lease has run out. What it was answering is lost, and said to be."""

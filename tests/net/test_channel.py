@@ -35,6 +35,10 @@ class Upper(asyncio.Protocol):
         self.transport.close()
 
 
+def no_clients(number: int, sock: socket.socket) -> None:
+    pytest.fail("there is none")
+
+
 def heard(supervisor: socket.socket) -> bytes:
     supervisor.setblocking(False)
     try:
@@ -61,7 +65,7 @@ def test_it_says_how_it_is_and_serves_what_it_is_handed(run: Run) -> None:
         supervisor, worker = socket.socketpair()
         channel = Channel(worker, loop, orphaned=lambda: pytest.fail("it is there"))
         assert heard(supervisor) == b""
-        channel.serve(Upper)
+        channel.serve(Upper, no_clients)
         assert heard(supervisor) == handover.READY
         answers = await asyncio.gather(*(passed_on(supervisor, f"word {number}".encode()) for number in range(5)))
         assert answers == [f"WORD {number}".encode() for number in range(5)]
@@ -83,7 +87,7 @@ def test_a_supervisor_that_is_gone_is_noticed_once(run: Run) -> None:
         orphaned: asyncio.Future[None] = loop.create_future()
         supervisor, worker = socket.socketpair()
         channel = Channel(worker, loop, orphaned=lambda: orphaned.set_result(None))
-        channel.serve(Upper)
+        channel.serve(Upper, no_clients)
         supervisor.close()
         async with asyncio.timeout(10):
             await orphaned
@@ -101,7 +105,7 @@ def test_one_that_is_gone_before(run: Run, caplog: pytest.LogCaptureFixture) -> 
         supervisor, worker = socket.socketpair()
         supervisor.close()
         channel = Channel(worker, loop, orphaned=lambda: orphaned.set_result(None))
-        channel.serve(Upper)
+        channel.serve(Upper, no_clients)
         async with asyncio.timeout(10):
             await orphaned
         channel.close()
@@ -122,9 +126,41 @@ def test_what_is_handed_over_is_for_no_child(run: Run) -> None:
                 transport.abort()
 
         channel = Channel(worker, loop, orphaned=lambda: None)
-        channel.serve(Looks)
+        channel.serve(Looks, no_clients)
         assert await passed_on(supervisor, b"") == b""
         assert (await seen) is False
+        channel.close()
+        supervisor.close()
+
+    run(main())
+
+
+def test_clients_of_others_come_with_the_number_of_their_socket(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        supervisor, worker = socket.socketpair()
+        adopted: list[tuple[int, socket.socket]] = []
+        seen = asyncio.Event()
+
+        def adopt(number: int, sock: socket.socket) -> None:
+            adopted.append((number, sock))
+            if len(adopted) == 3:
+                seen.set()
+
+        channel = Channel(worker, loop, orphaned=lambda: None)
+        channel.serve(Upper, adopt)
+        for number in (0, 7, 100):
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                socket.send_fds(supervisor, [bytes((handover.CLIENT + number,))], [theirs.fileno()])
+                ours.sendall(str(number).encode())
+        async with asyncio.timeout(10):
+            await seen.wait()
+        for number, sock in adopted:
+            assert sock.recv(10) == str(number).encode()
+            assert not sock.get_inheritable()
+            sock.close()
+        assert [number for number, _ in adopted] == [0, 7, 100]
         channel.close()
         supervisor.close()
 

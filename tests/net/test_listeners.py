@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import socket
+import struct
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -22,7 +23,7 @@ import websockets
 
 import wsserver
 from tests.net.talking import answer, converse
-from tests.peer import Peer
+from tests.peer import Peer, request
 from wsserver import Config, ConfigError, Server
 from wsserver.net import binding, listeners
 
@@ -280,6 +281,69 @@ class TestGivenSockets:
 
         run(main())
         other.close()
+
+
+class TestAdopted:
+    """Connections that another process has accepted."""
+
+    @pytest.mark.parametrize("proxy", [False, True])
+    @pytest.mark.parametrize("unix", [False, True])
+    def test_they_are_served_as_if_they_had_come_here(self, unix: bool, proxy: bool, run: Run, tmp_path: Path) -> None:
+        tcp, other = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX)
+        other.bind(str(tmp_path / "chat.sock"))
+        elsewhere = socket.socket(socket.AF_UNIX) if unix else socket.socket()
+        elsewhere.bind(str(tmp_path / "elsewhere.sock") if unix else ("127.0.0.1", 0))
+        elsewhere.listen()
+
+        async def main() -> None:
+            config = Config(proxy_protocol=proxy, forwarded_allow_ips="unix:,127.0.0.1")
+            async with Server(answer, config, sockets=[tcp, other]) as server:
+                client = socket.socket(elsewhere.family)
+                client.connect(elsewhere.getsockname())
+                server.adopt(int(unix), elsewhere.accept()[0])
+                client.setblocking(False)
+                reader, writer = await asyncio.open_connection(sock=client)
+                peer = Peer(reader, writer)
+                async with asyncio.timeout(10):
+                    if proxy:
+                        await peer.write(b"PROXY UNKNOWN\r\n")
+                    await peer.write(request())
+                    await peer.read_head()
+                    await peer.event("session")
+                [connection] = server.sockets
+                accepted = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]
+                if not unix:
+                    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+                writer.transport.abort()
+
+        run(main())
+        elsewhere.close()
+
+    @pytest.mark.parametrize("proxy", [False, True])
+    def test_one_that_is_gone_already(self, proxy: bool, run: Run) -> None:
+        async def main() -> None:
+            async with Server(answer, Config(port=0, proxy_protocol=proxy)) as server:
+                with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+                    client = socket.create_connection(elsewhere.getsockname())
+                    sock = elsewhere.accept()[0]
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    client.close()
+                    server.adopt(0, sock)
+                await asyncio.sleep(0)
+                await server.sockets.emptied()
+
+        run(main())
+
+    def test_by_one_that_listens_no_more(self) -> None:
+        async def main() -> None:
+            async with Server(answer, Config(port=0)) as server:
+                server.stop_listening()
+                ours, theirs = socket.socketpair()
+                server.adopt(0, theirs)
+                assert ours.recv(1) == b""
+                ours.close()
+
+        asyncio.run(main())
 
 
 #: Puts descriptors where systemd puts them, and becomes another program.

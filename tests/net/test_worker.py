@@ -175,3 +175,23 @@ def test_one_that_cannot_be_started() -> None:
         assert len(os.listdir("/dev/fd")) == before
 
     asyncio.run(main())
+
+
+def test_it_takes_clients_of_others() -> None:
+    takes = """
+word, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+socket.socket(fileno=descriptors[0]).sendall(word)
+"""
+
+    async def main() -> None:
+        async with worker(READY_THEN + takes) as (it, _):
+            await it.ready.wait()
+            ours, theirs = socket.socketpair()
+            with theirs:
+                it.hand_over(3, theirs)
+            reader, writer = await asyncio.open_unix_connection(sock=ours)
+            assert await reader.read() == bytes((128 + 3,))
+            writer.close()
+            await it.gone.wait()
+
+    asyncio.run(main())

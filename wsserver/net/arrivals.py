@@ -72,7 +72,7 @@ class Arrivals:
     def _accept(self) -> None:
         """One at a time: a flood must not keep the loop from those who are there."""
         try:
-            self._arrive(*self._listener.accept())
+            self.adopt(self._listener.accept()[0])
         except (BlockingIOError, ConnectionAbortedError):
             # Another process that listens here was faster, or the client is gone.
             return
@@ -84,7 +84,7 @@ class Arrivals:
     async def _accept_in_turn(self) -> None:
         while True:
             try:
-                self._arrive(*await self._loop.sock_accept(self._listener))
+                self.adopt((await self._loop.sock_accept(self._listener))[0])
             except ConnectionAbortedError:
                 continue
             except OSError as exc:
@@ -93,9 +93,13 @@ class Arrivals:
                 continue
             await asyncio.sleep(0)
 
-    def _arrive(self, sock: socket.socket, address: Any) -> None:
+    def adopt(self, sock: socket.socket) -> None:
+        """Serves a connection that was accepted."""
         sock.setblocking(False)
-        Arrival(self, sock, plain_address(address))
+        try:
+            Arrival(self, sock, plain_address(sock.getpeername()))
+        except OSError:  # its client is gone already
+            sock.close()
 
 
 class Arrival:

@@ -7,7 +7,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from .handover import LEAVING, READY
+from .handover import CLIENT, LEAVING, READY
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,9 +32,13 @@ class Channel:
         self._tasks: set[asyncio.Task[None]] = set()
         sock.setblocking(False)
 
-    def serve(self, protocol: Callable[[], asyncio.Protocol]) -> None:
-        """Clients are served from now on, and what the supervisor hands over, with what `protocol` makes."""
+    def serve(self, protocol: Callable[[], asyncio.Protocol], adopt: Callable[[int, socket.socket], None]) -> None:
+        """Clients are served from now on, and what the supervisor hands over.
+
+        `protocol` is for its requests; clients, and the numbers of the sockets to which they came, are for `adopt`.
+        """
         self._protocol = protocol
+        self._adopt = adopt
         self._loop.add_reader(self._socket.fileno(), self._readable)
         self._say(READY)
 
@@ -67,9 +71,12 @@ class Channel:
             os.set_inheritable(descriptor, False)
             sock = socket.socket(fileno=descriptor)
             sock.setblocking(False)
-            task = self._loop.create_task(self._serve(sock))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            if word[0] >= CLIENT:
+                self._adopt(word[0] - CLIENT, sock)
+            else:
+                task = self._loop.create_task(self._serve(sock))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
         if not word:
             self.close()
             self._orphaned()

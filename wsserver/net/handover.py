@@ -6,6 +6,7 @@ it has inherited: `index:channel:listener,listener…`. What passes over the cha
     worker → supervisor   READY     clients are served
                           LEAVING   no more: another one may take the place
     supervisor → worker   REQUEST   with a descriptor: a connection for one admin request
+                          CLIENT+n  with a descriptor: a client that was accepted on the nth listening socket elsewhere
     end of file           the other one is gone
 """
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 VARIABLE = "WSSERVER_WORKER"
 
 READY, LEAVING, REQUEST = b"R", b"L", b"A"
+CLIENT = 128
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from .tls import server_options
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..config import Config
     from .arrivals import Arrival
@@ -60,6 +60,7 @@ class Listeners:
         self._config = config
         self._given = given
         self._servers: list[asyncio.AbstractServer | Arrivals] = []
+        self._adopt: list[Callable[[socket.socket], None]] = []  # by the number of the socket
         self._binding = Binding(config)
 
     async def open(self, house: House, opening: MakeOpening) -> None:
@@ -89,10 +90,22 @@ class Listeners:
         accept = partial(opening, not by_proxy and listener.family != UNIX and is_loopback(listener.getsockname()[0]))
         if tls or by_proxy:
             listener.listen(BACKLOG)
-            return Arrivals(house, listener, accept, tls)
+            arrivals = Arrivals(house, listener, accept, tls)
+            self._adopt.append(arrivals.adopt)
+            return arrivals
+        self._adopt.append(partial(_take_in, house.loop, accept))
         if listener.family == UNIX:
             return await house.loop.create_unix_server(accept, sock=listener, backlog=BACKLOG, **_UNIX_OPTIONS)
         return await house.loop.create_server(accept, sock=listener, backlog=BACKLOG)
+
+    def adopt(self, number: int, sock: socket.socket) -> None:
+        """Serves a connection that came to the socket of this number, in the order of `urls`, of another process."""
+        if not self._servers:
+            sock.close()
+            return
+        if sock.family != UNIX:
+            _tune(sock)
+        self._adopt[number](sock)
 
     def close(self) -> None:
         """Listens no more. What was accepted stays open."""
@@ -100,6 +113,16 @@ class Listeners:
         for server in self._servers:
             server.close()
         self._servers.clear()
+
+
+def _take_in(loop: asyncio.AbstractEventLoop, accept: Callable[[], asyncio.Protocol], sock: socket.socket) -> None:
+    def failed(task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            logger.debug("a connection that was handed over came to nothing: %s", exc)
+            sock.close()
+
+    task = loop.create_task(loop.connect_accepted_socket(accept, sock))
+    task.add_done_callback(failed)
 
 
 def inherited() -> list[socket.socket]:

@@ -154,7 +154,7 @@ async def _work(server: Server, place: Place) -> None:
     channel = Channel(place.channel, loop, orphaned=first.set)
     try:
         async with server:
-            channel.serve(Requests(server, Admin(server)))
+            channel.serve(Requests(server, Admin(server)), server.adopt)
             await first.wait()
             channel.leaving()
             _say_what_it_waits_for(server)

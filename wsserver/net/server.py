@@ -256,6 +256,10 @@ class Server:
         """From now on nobody new is accepted."""
         self._listeners.close()
 
+    def adopt(self, number: int, sock: socket.socket) -> None:
+        """Serves a connection that another process has accepted, as if it had come to the socket of this number."""
+        self._listeners.adopt(number, sock)
+
     def send_away(self, session: Session) -> None:
         """Closes the session's connection, so that its client finds another server."""
         connection = self.sessions.connection_of(session)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from .backoff import Backoff
 from .handover import name_of
 from .http import UNREADY
+from .relief import Relief
 from .sockets import LONGEST_CLOSE
 
 if TYPE_CHECKING:
@@ -46,19 +47,34 @@ class StartFailed(Exception):
 class Slot:
     """The place of one worker, and of its successors."""
 
-    def __init__(self, index: int, listeners: Sequence[socket.socket]) -> None:
+    def __init__(self, index: int, listeners: Sequence[socket.socket], relief: Relief | None) -> None:
         self.index = index
         self.listeners = listeners
+        self.relief = relief  # none where the others listen on the same sockets
         self.backoff = Backoff(random)
         self.worker: Worker | None = None  # that serves, or is to
         self.restarts = 0
+
+    def vacant(self) -> None:
+        """There is nobody who serves."""
+        if self.relief is not None:
+            self.relief.begin()
+
+    def filled(self) -> None:
+        """There is somebody who does."""
+        if self.relief is not None:
+            self.relief.end()
 
 
 class Supervisor:
     """Keeps a worker for each list of sockets in `listeners`; `start` makes it a process."""
 
     def __init__(self, config: Config, listeners: Sequence[Sequence[socket.socket]], start: Start) -> None:
-        self.slots = [Slot(index, sockets) for index, sockets in enumerate(listeners)]
+        shared = len(listeners) > 1 and listeners[0] and listeners[0][0] is listeners[1][0]
+        self.slots = [
+            Slot(index, sockets, None if shared else Relief(sockets, self._serving))
+            for index, sockets in enumerate(listeners)
+        ]
         self.workers: set[Worker] = set()  # all processes that live
         self.draining = False
         self._start_process = start
@@ -73,8 +89,12 @@ class Supervisor:
         """Why clients should go elsewhere; None where each place has a worker that serves."""
         if self.draining:
             return UNREADY
-        ready = sum(slot.worker is not None and slot.worker.state == "ready" for slot in self.slots)
+        ready = len(self._serving())
         return None if ready == len(self.slots) else f"{ready} of {len(self.slots)} workers are ready"
+
+    def _serving(self) -> list[Worker]:
+        """Those that clients are served by."""
+        return [slot.worker for slot in self.slots if slot.worker is not None and slot.worker.state == "ready"]
 
     def reap(self) -> None:
         """A child has ended, or several."""
@@ -126,6 +146,7 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for slot in self.slots:
+            slot.filled()
             # The port is closed by the last worker that lets it go.
             for listener in slot.listeners:
                 listener.close()
@@ -143,15 +164,20 @@ class Supervisor:
         while True:
             worker = slot.worker
             if worker is None:
+                slot.vacant()
                 try:
                     worker = slot.worker = self._start(slot)
                 except OSError as exc:
                     await self._pause(slot, 0.0, f"{name_of(slot.index)} cannot be started: {exc}")
                     continue
+            await first_of(worker.ready, worker.leaving, worker.gone)
+            if slot.worker is worker and worker.state == "ready":
+                slot.filled()
             await first_of(worker.leaving, worker.gone)
             if slot.worker is not worker:
                 continue  # a roll has replaced it
             slot.worker = None
+            slot.vacant()
             if worker.gone.is_set():
                 why = worker.end
             else:
@@ -201,6 +227,7 @@ class Supervisor:
             await self._end(successor, asyncio.Event(), asyncio.Event())
             return False
         old, slot.worker = slot.worker, successor
+        slot.filled()
         slot.backoff = Backoff(random)
         if old is not None:
             await self._end(old, asyncio.Event(), asyncio.Event())

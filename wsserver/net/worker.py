@@ -141,6 +141,13 @@ class Worker:
         async with asyncio.timeout(_PATIENCE):
             return await inquire(ours, request)
 
+    def hand_over(self, number: int, client: socket.socket) -> None:
+        """It serves a client that was accepted on the socket of another one, the one at this place in its list.
+
+        The socket may be closed then. Raises `OSError` where the worker takes no more.
+        """
+        socket.send_fds(self._channel, [bytes((handover.CLIENT + number,))], [client.fileno()])
+
     def _hear(self) -> None:
         try:
             words = self._channel.recv(64)
