@@ -26,7 +26,7 @@ ROOT = "wsserver"
 FLOORS = {
     "config": 0, "errors": 0, "counters": 0,
     "wire": 1, "chat": 1, "guard": 1,
-    "store": 2,
+    "store": 2, "asyncapi": 2,
     "net": 3,
     "adapters": 4, "client": 4,
     "demo": 5, "__init__": 5,

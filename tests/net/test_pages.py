@@ -26,6 +26,7 @@ TYPES = {
     "/format.js": "text/javascript; charset=utf-8",
     "/chat.css": "text/css; charset=utf-8",
     "/favicon.svg": "image/svg+xml",
+    "/asyncapi.json": "application/json",
 }
 
 
@@ -54,7 +55,7 @@ def loaded() -> dict[str, pages.Page]:
 def test_all_files_are_served(loaded: dict[str, pages.Page]) -> None:
     folder = importlib.resources.files("wsserver") / "client" / "web"
     names = {"/" if file.name == "index.html" else f"/{file.name}" for file in folder.iterdir()}
-    assert set(loaded) == names == set(TYPES)
+    assert set(loaded) == {*names, "/asyncapi.json"} == set(TYPES)
 
 
 @pytest.mark.parametrize("path", TYPES)

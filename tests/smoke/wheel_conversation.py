@@ -42,7 +42,7 @@ def main() -> None:
         try:
             port, path = listening(server)
             events = converse(port, path)
-            page = fetch(port, "/") + fetch(port, "/wsserver.js")
+            page = fetch(port, "/") + fetch(port, "/wsserver.js") + fetch(port, "/asyncapi.json")
             server.terminate()
             status = server.wait(TIMEOUT)
         finally:
@@ -52,7 +52,7 @@ def main() -> None:
     assert names[0] == "session", names
     assert "source" in names, f"did the documents come with the wheel? {names}"
     assert names.count("token") > 1, names
-    assert page.count(b"HTTP/1.1 200 ") == 2, f"did the chat page come with the wheel? {page[:100]!r}"
+    assert page.count(b"HTTP/1.1 200 ") == 3, f"did the chat page come with the wheel? {page[:100]!r}"
     assert events[-1]["data"]["final"] is True, events[-1]
     assert events[-1]["data"].get("status", "completed") == "completed", events[-1]
     assert status == 0, f"ended with {status} on SIGTERM"

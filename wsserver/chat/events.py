@@ -147,6 +147,8 @@ Item = str | Token | Tool | Source | Status | Reset | Custom
 class Message:
     """The person says something. `id` is the client's own name for it."""
 
+    event: ClassVar[str] = "message"
+
     content: Any
     id: str | None = None
 
@@ -154,6 +156,8 @@ class Message:
 @dataclass(slots=True)
 class Stop:
     """End a turn by its number, or by the `id` of its message; neither: all that runs or waits."""
+
+    event: ClassVar[str] = "stop"
 
     turn: int | None = None
     ref: str | None = None
@@ -164,6 +168,8 @@ class Stop:
 class Answer:
     """What the person answers to an `ask`: any JSON value."""
 
+    event: ClassVar[str] = "answer"
+
     call_id: str
     value: Any
     id: str | None = None
@@ -173,6 +179,8 @@ class Answer:
 class Ping:
     """A heartbeat for clients that cannot send native pings, such as browsers."""
 
+    event: ClassVar[str] = "ping"
+
     data: Any = None
     id: str | None = None
 
@@ -181,12 +189,16 @@ class Ping:
 class History:
     """Show again what the person was shown so far."""
 
+    event: ClassVar[str] = "history"
+
     id: str | None = None
 
 
 @dataclass(slots=True)
 class Auth:
     """A fresh token of the same user."""
+
+    event: ClassVar[str] = "auth"
 
     token: str = field(repr=False)
     id: str | None = None
@@ -195,6 +207,8 @@ class Auth:
 @dataclass(slots=True)
 class End:
     """The session is over."""
+
+    event: ClassVar[str] = "end"
 
     id: str | None = None
 

@@ -9,6 +9,7 @@
     DELETE /sessions/{id}                  ends it
     GET    /metrics                        figures, for Prometheus
     GET    /figures                        the same of this process, as JSON
+    GET    /asyncapi.json                  the protocol of the WebSocket
 
 Each of these carries the token, `Authorization: Bearer …`. /healthz and /readyz need none, and answer also while the
 server drains, when its own port is closed.
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..chat import envelope
 from ..errors import ClientError, SessionNotFound
-from . import exposition, metrics
+from . import exposition, metrics, pages
 from .gate import Gate, Refused, listen
 from .gate import json_response as _json
 from .http import UNREADY
@@ -61,6 +62,7 @@ class Admin:
             "sessions/{id}/stop": {"POST": self._stop},
             "metrics": {"GET": self._metrics},
             "figures": {"GET": self._figures},
+            pages.DESCRIPTION: {"GET": self._describe},
         }
 
     async def __call__(self, request: Request) -> Response:
@@ -132,6 +134,9 @@ class Admin:
 
     async def _figures(self, request: Request) -> Response:
         return _json(metrics.document(self._server))
+
+    async def _describe(self, request: Request) -> Response:
+        return Response(200, pages.description(self._server.config.path), {"Content-Type": "application/json"})
 
     def _brief(self, session: Session) -> dict[str, Any]:
         return {

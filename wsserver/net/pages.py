@@ -1,4 +1,4 @@
-"""The chat page and wsserver.js, as they are answered: read once, with all of their headers.
+"""The chat page, wsserver.js and the description of the protocol, as they are answered: read once, with their headers.
 
 Nothing on the page comes from elsewhere, nothing of it runs but its own files, and nobody may frame it: the policy
 holds what the code promises, that a server's text is never taken for HTML.
@@ -15,6 +15,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_PACKAGE = __package__.partition(".")[0]
 _INDEX = "index.html"
 
 _TYPES = {
@@ -23,6 +24,7 @@ _TYPES = {
     "ts": "text/plain; charset=utf-8",
     "css": "text/css; charset=utf-8",
     "svg": "image/svg+xml",
+    "json": "application/json",
 }
 
 #: What the page may do (CSP level 3). `'self'` includes the WebSocket of the same host and port.
@@ -31,8 +33,12 @@ POLICY = (
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
-#: Where index.html says where the WebSocket is.
+#: Where index.html, and the description, say where the WebSocket is.
 _PATH_IN_INDEX = b'content="./ws/chat"'
+_PATH_IN_DESCRIPTION = b'"address": "/ws/chat"'
+
+#: The protocol as AsyncAPI has it.
+DESCRIPTION = "asyncapi.json"
 
 
 class Page(NamedTuple):
@@ -49,8 +55,8 @@ class Page(NamedTuple):
 
 def load(websocket_path: str) -> Mapping[str, Page]:
     """The files by their paths; `/` is the page itself, which will look for its WebSocket at `websocket_path`."""
-    folder = files(__package__.partition(".")[0]) / "client" / "web"
-    pages = {}
+    folder = files(_PACKAGE) / "client" / "web"
+    pages = {f"/{DESCRIPTION}": _page(description(websocket_path), _TYPES["json"])}
     for file in folder.iterdir():
         kind = _TYPES.get(file.name.rpartition(".")[2])
         if kind is not None:
@@ -61,6 +67,12 @@ def load(websocket_path: str) -> Mapping[str, Page]:
                 body = body.replace(_PATH_IN_INDEX, b'content="%b"' % relative.encode())
             pages["/" if file.name == _INDEX else f"/{file.name}"] = _page(body, kind)
     return pages
+
+
+def description(websocket_path: str) -> bytes:
+    """The AsyncAPI document of a server whose WebSocket is there."""
+    body = (files(_PACKAGE) / DESCRIPTION).read_bytes()
+    return body.replace(_PATH_IN_DESCRIPTION, b'"address": "%b"' % websocket_path.encode())
 
 
 def _page(body: bytes, content_type: str) -> Page:
