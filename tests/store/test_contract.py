@@ -330,12 +330,30 @@ class TestLogs:
 
         run(script)
 
-    def test_a_known_session_is_not_made_again(self, run: Run) -> None:
+    def test_what_is_given_whole_replaces_what_was_known(self, run: Run) -> None:
         async def script(world: World) -> None:
             store = await world.store()
-            await done(store, first(), later(2, 1, tokens(2, "a"), created=Origin("mallory", b"", (0, 9))))
-            record = await store.find("s_1")
-            assert record == ("alice", DIGEST, (0,), store.process, 1, 0, 2, 0)
+            everything = first(facts={"old": b"1"}, history=[b"old"], accepted={1: b"old"}, last_turn=1)
+            whole = later(9, 7, tokens(8, "x"), created=Origin(None, DIGEST, (0, 5)), anew=True, history=[b"new"])
+            await done(store, everything, whole, everything, whole, later(10, 8, tokens(9, "y")))
+            copy = await store.take("s_1", 1, lost=False)
+            assert copy is not None
+            assert copy.record == (None, DIGEST, (0, 5), store.process, 2, 7, 9, 0)
+            assert copy.log == (tokens(8, "x"), tokens(9, "y")) and copy.history == (b"new",)
+            assert not copy.facts and not copy.unfinished
+
+        run(script)
+
+    def test_a_write_that_does_not_follow_the_last_one_is_a_gap(self, run: Run) -> None:
+        async def script(world: World) -> None:
+            store = await world.store()
+            await done(store, first(), later(2, 1, tokens(2, "a")))
+            # Its log would do, but what the third one changed beside it is not known.
+            assert await store.write([later(4, 2, tokens(3, "b"), facts={"state": b"1"})]) == [Outcome.GAP]
+            assert await store.write([later(4, 2)]) == [Outcome.GAP]
+            await done(store, later(3, 2, finished=[1]), later(4, 2, tokens(3, "b")))
+            await done(store, later(7, 3, ended=True))
+            assert await store.find("s_1") is None
 
         run(script)
 

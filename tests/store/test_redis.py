@@ -114,7 +114,8 @@ class TestGone:
                     client.hset("wsserver:{s_1}", mapping={"head": 1, "number": 1})
                 third = replace(SECOND, number=3, before=2, batch=Batch(3, SECOND.batch.pieces if SECOND.batch else ()))
                 assert await store.write([third]) == [Outcome.GAP]
-                assert await store.write([replace(third, anew=True)]) == [Outcome.DONE]
+                whole = replace(third, created=FIRST.created, anew=True)
+                assert await store.write([whole]) == [Outcome.DONE]
                 assert [batch.last for batch in await store.read("s_1", 2, 10)] == [3]
 
         asyncio.run(main())

@@ -188,17 +188,19 @@ class MemoryStore:
         return [self._write(write) for write in writes]
 
     def _write(self, write: Write) -> Outcome:
-        session = self._hub.session(write.session_id)
-        if session is None or session.fence < write.fence:
-            if write.created is None:
-                return Outcome.LOST
-            session = _Session(write.created, write.fence, self.process, write.before)
-        elif session.fence > write.fence:
-            return Outcome.FENCED
-        elif write.number <= session.number:
+        known = self._hub.session(write.session_id)
+        if known is not None and known.fence == write.fence and write.number <= known.number:
             return Outcome.DONE
-        elif session.ended:
+        if known is not None and (known.fence > write.fence or (known.ended and known.fence == write.fence)):
             return Outcome.FENCED
+        if write.created is not None:
+            session = _Session(write.created, write.fence, self.process, write.before)
+        elif known is None or known.fence < write.fence:
+            return Outcome.LOST
+        elif write.number > known.number + 1 and not write.ended:
+            return Outcome.GAP
+        else:
+            session = known
         if not session.append(write):
             return Outcome.GAP
         session.change(write)

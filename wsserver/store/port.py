@@ -37,7 +37,7 @@ class Batch(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """What of a session never changes while one process writes it: whose it is, and where its epochs began."""
+    """What does not change while one process writes a session: whose it is, and where its epochs began."""
 
     user: str | None
     token_digest: bytes
@@ -85,9 +85,9 @@ class Write:
     after an outage that was longer than the writer's log: what was stored of it before is dropped.
 
     `number` counts the writes of this fence, 1, 2, 3 …: one that is repeated as it was, because nobody knows whether it
-    was done, is done once. What is written for the first time has fence 1, and `created`. A store that has lost what
-    it held, or a part of it, is given all of the session again under the fence that its writer has, `created` and
-    `anew`. Where the store knows the session by that fence already, `created` changes nothing.
+    was done, is done once; and one that does not follow the last one tells that the store has lost what was between.
+    With `created` all of the session is given, and replaces what is known of it: this is how it begins, with fence 1,
+    and how a store is made whole that has lost what it held, or a part of it.
     """
 
     session_id: str
@@ -114,8 +114,8 @@ class Outcome(Enum):
 
     DONE = "done"
     FENCED = "fenced"  # somebody else has taken the session, or it has ended
-    GAP = "gap"  # the log does not end at `before`: nothing was changed
-    LOST = "lost"  # the store does not know it, or only by an older fence: it wants all of it, `created` and `anew`
+    GAP = "gap"  # the log does not end at `before`, or a write is missing: nothing was changed, and all of it is wanted
+    LOST = "lost"  # the store does not know it, or only by an older fence: the same
 
 
 class Seat(NamedTuple):

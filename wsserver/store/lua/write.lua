@@ -3,9 +3,9 @@
 -- KEYS  1 record  2 log  3 facts  4 history  5 turns  6 letters
 -- ARGV  1 process  2 fence  3 number  4 ttl in milliseconds
 --       then the changes, each a name and its arguments, those of the log first and in this order:
---         created   before, token, begins, 0 or 1 user   the session, where it is unknown or known by an older fence
+--         created   before, token, begins, 0 or 1 user   the session begins, and nothing of what was stored is left
 --         anew      before                               the log is emptied
---         log       before, last, batch                  refused as a gap if the log does not end at `before`
+--         log       before, last, batch                  refused as a gap where the log does not end at `before`
 --         trim      seq, the number after it             the log may forget what is not after seq
 --         facts     n, n times name and value            replaced by name
 --         turn      number                               the last turn
@@ -15,7 +15,7 @@
 --         finished  n, n turns
 --         released                                       nobody writes it
 --         ended                                          nothing is kept but the fence
--- Returns done, fenced, gap or lost: the names of `Outcome`.
+-- Returns done, fenced, gap or lost: the names of `Outcome`. What ends comes alone.
 
 local call = redis.call
 local record, log, facts, history, turns, letters = unpack(KEYS)
@@ -24,23 +24,29 @@ local known = call('HMGET', record, 'fence', 'number', 'ended', 'head', 'start',
 local head, start = known[4], known[5]
 local at, last = 5, #ARGV
 
-local create = not known[1] or tonumber(known[1]) < tonumber(fence)
-if create then
-  if ARGV[at] ~= 'created' then
-    return 'lost'
+local older = not known[1] or tonumber(known[1]) < tonumber(fence)
+if not older then
+  if tonumber(known[1]) > tonumber(fence) then
+    return 'fenced'
+  elseif tonumber(number) <= tonumber(known[2]) then
+    return 'done'
+  elseif known[3] then
+    return 'fenced'
   end
-elseif tonumber(known[1]) > tonumber(fence) then
-  return 'fenced'
-elseif tonumber(number) <= tonumber(known[2]) then
-  return 'done'
-elseif known[3] then
-  return 'fenced'
-elseif at > last then
+end
+if ARGV[at] ~= 'created' then
+  if older then
+    return 'lost'
+  elseif tonumber(number) > known[2] + 1 and ARGV[at] ~= 'ended' then
+    return 'gap'
+  end
+end
+if at > last then
   -- A full Redis refuses what takes memory, unless the script has changed something before: it may still renew.
   call('PEXPIRE', record, ttl)
 end
 
-local fresh = create -- whether there may be keys that have no time to live yet
+local fresh = ARGV[at] == 'created' -- whether there may be keys that have no time to live yet
 while at <= last do
   local what, one, two, three, four = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   local n = tonumber(one)
@@ -90,15 +96,13 @@ while at <= last do
     call('HSET', record, 'turn', one)
     at = at + 2
   elseif what == 'created' then
-    if create then
-      head, start = one, one
-      call('HSET', record, 'token', two, 'begins', three, 'writer', process, 'fence', fence, 'turn', 0)
-      call('HDEL', record, 'user', 'ended')
-      if four == '1' then
-        call('HSET', record, 'user', ARGV[at + 5])
-      end
-      call('DEL', log, facts, history, turns, letters)
+    head, start = one, one
+    call('HSET', record, 'token', two, 'begins', three, 'writer', process, 'fence', fence, 'turn', 0)
+    call('HDEL', record, 'user', 'ended')
+    if four == '1' then
+      call('HSET', record, 'user', ARGV[at + 5])
     end
+    call('DEL', log, facts, history, turns, letters)
     at = at + 5 + four
   elseif what == 'anew' then
     head, start = one, one
