@@ -1,4 +1,5 @@
-"""What all tests share: in CI, what is skipped has failed, and what measures by the real clock runs first.
+"""What all tests share: in CI, what is skipped has failed, and what measures by the real clock runs first. Everywhere
+the log is looked through for what is secret (`leaks/`).
 
 There everything a test may ask for is provided, so a skip hides a test that nobody runs. CI sets the variable CI to
 ``true``, and WSSERVER_TEST_TIMED_DONE to the name of a file that is made once nothing is timed any more: then it may
@@ -13,10 +14,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from tests.leaks.plugin import pytest_configure
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from tests.store.redis_server import RedisCluster
+
+__all__ = ["pytest_configure"]
 
 # Of whoever runs the tests: with these the demo would ask a model instead of quoting.
 for _name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"):

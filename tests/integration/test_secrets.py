@@ -93,7 +93,10 @@ def run(caplog: pytest.LogCaptureFixture, config: Config, authenticate: Any = No
     """Each token in each carrier; returns what was answered."""
 
     async def main() -> list[str]:
-        asyncio.get_running_loop().set_debug(True)
+        loop = asyncio.get_running_loop()
+        loop.set_debug(True)
+        # So asyncio shows each callback that it has called.
+        loop.slow_callback_duration = 0
         answers = []
         async with Server(answer, config, authenticate=authenticate) as server:
             for token in tokens().values():
@@ -114,6 +117,7 @@ def test_by_secret(query_token: bool, caplog: pytest.LogCaptureFixture) -> None:
     assert {"400", "401", "4501"} < set(answers)
     assert "a token was refused: it has expired" in caplog.text
     assert "RuntimeError: the callback failed" in caplog.text
+    assert "Executing <Handle" in caplog.text
     assert hidden(caplog) == []
 
 

@@ -1,6 +1,7 @@
 """What a turn may yield, and what a client may ask.
 
-Plain values that know their name and their data, and neither JSON nor the session they travel in.
+Plain values that know their name and their data, and neither JSON nor the session they travel in. What a client said is
+not in their `repr`, by which it would come into a log.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ class Message:
 
     event: ClassVar[str] = "message"
 
-    content: Any
+    content: Any = field(repr=False)
     id: str | None = None
 
 
@@ -171,7 +172,7 @@ class Answer:
     event: ClassVar[str] = "answer"
 
     call_id: str
-    value: Any
+    value: Any = field(repr=False)
     id: str | None = None
 
 
@@ -181,7 +182,7 @@ class Ping:
 
     event: ClassVar[str] = "ping"
 
-    data: Any = None
+    data: Any = field(default=None, repr=False)
     id: str | None = None
 
 
