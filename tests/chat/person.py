@@ -26,6 +26,7 @@ class Person:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.cursor = Cursor(session.log)
+        self.marked = False
         self.woken = 0
         self.full = False
         self._told: list[Event] = []

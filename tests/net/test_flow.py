@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tests.net.doubles import MockTransport
@@ -11,7 +12,7 @@ from wsserver import Config
 from wsserver.chat.envelope import encode_event, encode_value, token_template
 from wsserver.chat.log import Cursor
 from wsserver.chat.session import Session
-from wsserver.net.flow import Flusher, Pump
+from wsserver.net.flow import LONGEST_HOLD, Flusher, Pump
 from wsserver.wire.frames import BINARY
 from wsserver.wire.protocol import CHUNK_SIZE, Protocol
 
@@ -129,16 +130,71 @@ class TestFlushByNeed:
         assert due <= stage.loop.now + 0.001
 
     def test_one_timer_serves_all_connections(self) -> None:
-        stage, other = Stage(), Stage()
-        other.flusher = stage.flusher
-        other.pump._flusher = stage.flusher
+        stage, other = self.pair()
+        for one in (stage, other):
+            one.token("a")
+        stage.loop.turn()
+        for one in (stage, other):
+            one.token("b")
+        assert len(stage.loop.later) == 1
+        stage.loop.advance(0.001)
+        assert (stage.sent(), other.sent()) == ([["a"], ["b"]], [["a"], ["b"]])
+
+    def test_who_has_rested_does_not_wait_for_those_who_have_not(self) -> None:
+        stage, other = self.pair()
         stage.token("a")
         stage.loop.turn()
         stage.token("b")
         other.token("c")
-        assert len(stage.loop.later) == 1
+        stage.loop.turn()
+        assert (stage.sent(), other.sent()) == ([["a"]], [["c"]])
         stage.loop.advance(0.001)
-        assert (stage.sent(), other.sent()) == ([["a"], ["b"]], [["c"]])
+        assert (stage.sent(), other.sent()) == ([["b"]], [])
+
+    def test_a_callback_that_holds_the_loop_hears_of_the_first_flush_that_is_late(self) -> None:
+        stage, other = self.pair()
+        flusher = stage.flusher
+        stage.token("a")
+        assert flusher.late_after == stage.loop.now + LONGEST_HOLD
+        stage.loop.turn()
+        assert flusher.late_after == inf
+        stage.token("b")
+        gathered = stage.loop.now + 0.001
+        assert flusher.late_after == gathered + LONGEST_HOLD
+        other.token("c")
+        assert flusher.late_after == stage.loop.now + LONGEST_HOLD
+        stage.loop.turn()
+        assert flusher.late_after == gathered + LONGEST_HOLD
+        stage.loop.now += 0.001
+        other.token("d")
+        stage.loop.advance(0.0005)
+        assert flusher.late_after <= stage.loop.now + LONGEST_HOLD
+        stage.loop.turn()
+        assert flusher.late_after == inf
+
+    def test_a_short_flush_between_long_ones_does_not_end_their_pause(self) -> None:
+        stage, other = self.pair()
+        self.make_writes_last(stage, 0.01)
+        stage.token("a")
+        stage.loop.turn()
+        stage.loop.now += 0.01
+        other.token("b")
+        stage.loop.turn()
+        assert other.sent() == [["b"]]
+        stage.token("c")
+        stage.loop.turn()
+        assert stage.sent() == [["a"]]
+        stage.loop.now += 0.05
+        stage.token("d")
+        stage.loop.advance(0.001)
+        assert stage.sent() == [["c", "d"]]
+
+    def pair(self) -> tuple[Stage, Stage]:
+        """Two connections of one loop."""
+        stage, other = Stage(flush_interval=0.001), Stage(flush_interval=0.001)
+        other.loop, other.flusher = stage.loop, stage.flusher
+        other.pump._flusher = stage.flusher
+        return stage, other
 
     def test_an_interval_of_0_flushes_at_the_end_of_every_turn(self) -> None:
         stage = Stage(flush_interval=0)

@@ -203,7 +203,7 @@ class Cursor:
         if self.seq == log.head:
             return []
         run = log.run
-        if run is None or self.seq < run.tail - 1 or self.behind > limit:
+        if run is None or self.seq < run.tail - 1 or log.written - self.position > limit:
             return self._read_blocks(limit)
         template, seq = run.template, self.seq + 1
         payloads = [template % value for value in zip(run.values[seq - run.tail :], count(seq))]

@@ -6,7 +6,9 @@ from typing import Any, Protocol
 
 
 class Reader(Protocol):
-    """What a session knows of the connection that reads it."""
+    """What a session knows of the connection that reads it. `marked`: it has been woken, and has not looked yet."""
+
+    marked: bool
 
     @property
     def full(self) -> bool:

@@ -88,7 +88,7 @@ class Turn:
         self._text = bytearray()  # the JSON of the answer, without quotes
         # The longest answer still fits into the history, quotes and all.
         self._max_text = max_history - ENTRY_OVERHEAD - 2
-        self._room = self._max_text  # bytes of text that the history may still take; below 0 some was left out
+        self._room = self._max_text  # of the text in the history, in bytes; below 0 some was left out
         self._questions = _NO_QUESTIONS
 
     def __repr__(self) -> str:
@@ -186,11 +186,14 @@ class Turn:
             if text:
                 value = envelope.encode_value(text)[1:-1]
                 session.log.append_token(self._template, value)
-                self._room -= len(value)
-                if self._room >= 0:
-                    self._text += value
-                if session.reader is not None:
-                    session.reader.wake()
+                shown = self._text
+                if len(shown) + len(value) <= self._room:
+                    shown += value
+                else:
+                    self._room = -1
+                reader = session.reader
+                if reader is not None and not reader.marked:
+                    reader.wake()
         elif isinstance(item, Tool | Source | Custom):
             session.publish(item.event, item.data(), self.id)
         elif isinstance(item, Status):

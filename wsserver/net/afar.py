@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class Afar:
     """The reader of `journal`'s session in `process`, over `link`. `heard` counts what its client has said."""
 
+    marked = True  # what is new is sent once it is stored: it need not be woken
+
     __slots__ = ("_cursor", "_journal", "_send", "_sent", "_soft_limit", "_told", "heard", "link", "process")
 
     def __init__(self, journal: Journal, process: str, link: str, send: Send, soft_limit: int) -> None:
@@ -68,7 +70,7 @@ class Afar:
         return self._cursor.behind > self._soft_limit
 
     def wake(self) -> None:
-        """What is new is sent once it is stored."""
+        """Nothing is to be done."""
 
     def send(self, payload: bytes) -> None:
         self._told += 1

@@ -4,9 +4,10 @@ Live, replay and slow reader are one: the pump sends from its cursor while its g
 transport could not hand all bytes to the kernel, and opens when it has; so the transport never holds more than one
 chunk. What the kernel and the peer do not take stays in the log, where the callback sees it and waits.
 
-Flush by need: after an idle moment the first event leaves at the end of the same turn of the loop; what follows within
-the flush interval leaves together, by one timer for all connections. Where a flush itself takes long, as with thousands
-of connections, a busy loop gathers for longer: else each token would be a write of its own again, and come later.
+Flush by need: after an idle moment of a connection its first event leaves at the end of the same turn of the loop; what
+follows within the flush interval leaves together, by one timer for all connections. Where a flush itself takes long, as
+with thousands of connections, a busy loop gathers for longer: else each token would be a write of its own again, and
+come later.
 """
 
 from __future__ import annotations
@@ -51,36 +52,58 @@ _OPEN: Final = State.OPEN
 
 
 class Flusher:
-    """Runs the pumps that were marked, all at once.
+    """Runs the pumps that were marked: those that rested at the end of the turn of the loop, the others all at once.
 
     A flush that has not run at `late_after`, by `clock`, waits for a callback that does not let go of the loop.
     """
 
-    __slots__ = ("_checked", "_due", "_interval", "_last", "_loop", "_marked", "_pause", "clock", "late_after")
+    __slots__ = (
+        "_began",
+        "_checked",
+        "_due",
+        "_gathered",
+        "_interval",
+        "_loop",
+        "_pause",
+        "_rested",
+        "clock",
+        "late_after",
+    )
 
     def __init__(self, loop: AbstractEventLoop, interval: float, clock: Callable[[], float] = monotonic) -> None:
         self.clock = clock
         self.late_after = inf
         self._loop = loop
         self._interval = interval
-        self._pause = interval  # as long as the interval, or longer
-        self._last = -inf  # when the last flush had ended
-        self._due = 0.0
+        self._pause = interval  # of a pump between two flushes: as long as the interval, or longer
+        self._began = -inf  # the last flush
+        self._due = inf  # the flush of those that are gathered
         self._checked = 0.0
-        self._marked: list[Pump] = []
+        self._rested: list[Pump] = []
+        self._gathered: list[Pump] = []
 
     def mark(self, pump: Pump) -> None:
-        if not self._marked:
-            now = self.clock()
-            if now - self._last > self._pause:
-                # Nothing was sent for a while: this is the first event after an idle moment.
-                self._due = now
-                self._loop.call_soon(self._flush)
-            else:
-                self._due = now + self._pause
+        now = self.clock()
+        if now - pump.flushed >= self._pause:
+            # Nothing was sent to this one for a while: this is the first event after an idle moment.
+            if not self._rested:
+                self._loop.call_soon(self._flush_rested)
+                self._expect(now)
+            self._rested.append(pump)
+        else:
+            if not self._gathered:
+                self._due = pump.flushed + self._pause
                 self._loop.call_later(self._interval, self._flush_when_due)
-            self.late_after = self._due + LONGEST_HOLD
-        self._marked.append(pump)
+                self._expect(self._due)
+            self._gathered.append(pump)
+
+    def _expect(self, due: float) -> None:
+        self.late_after = min(self.late_after, due + LONGEST_HOLD)
+
+    def _flush_rested(self) -> None:
+        marked, self._rested = self._rested, []
+        self.late_after = self._due + LONGEST_HOLD
+        self._flush(marked)
 
     def _flush_when_due(self) -> None:
         # Timers count whole milliseconds and come early. A busy loop gathers more until the time has really come; one
@@ -89,23 +112,27 @@ class Flusher:
         if now < self._due and now - self._checked > _IDLE_TURN:
             self._checked = now
             self._loop.call_soon(self._flush_when_due)
-        else:
-            self._flush()
+            return
+        marked, self._gathered = self._gathered, []
+        self._due = inf
+        self.late_after = now + LONGEST_HOLD if self._rested else inf
+        self._flush(marked)
 
-    def _flush(self) -> None:
-        marked, self._marked = self._marked, []
-        self.late_after = inf
+    def _flush(self, marked: list[Pump]) -> None:
         began = self.clock()
         for pump in marked:
             pump.marked = False
+            pump.flushed = began
             try:
                 pump.run()
             except Exception:
                 # The others must not wait for ever because of this one.
                 logger.exception("a connection could not be written to")
-        self._last = self.clock()
         if self._interval:
-            self._pause = max(self._interval, (self._last - began) * (_FLUSH_SHARE - 1))
+            # A short flush between long ones does not end their pause.
+            left = self._pause - (began - self._began)
+            self._pause = max(self._interval, (self.clock() - began) * _FLUSH_SHARE, left)
+        self._began = began
 
 
 class Pump:
@@ -120,6 +147,7 @@ class Pump:
         "_session",
         "_transport",
         "corked",
+        "flushed",
         "handed",
         "marked",
         "messages",
@@ -129,6 +157,7 @@ class Pump:
     def __init__(self, transport: Transport, protocol: Protocol, flusher: Flusher, config: Config) -> None:
         self.corked = False  # whoever corked it will run it
         self.marked = False
+        self.flushed = -inf  # when it was run by the flusher, as that counts time
         self.paused = False  # the gate: the transport holds bytes that the kernel would not take
         self._transport: Transport | None = transport
         self._protocol = protocol

@@ -164,7 +164,22 @@ class Run:
         try:
             answer: Any = generate(turn)
             if hasattr(answer, "__aiter__"):
-                await self._show_all(aiter(answer))
+                items = aiter(answer)
+                try:
+                    # Here and not in a coroutine of its own: through that each of its awaits would have to go.
+                    async for item in items:
+                        if self.abandoned:
+                            break
+                        try:
+                            turn.publish(item)
+                            if self.must_pause():
+                                await self.pause()
+                        except (Exception, asyncio.CancelledError) as exc:
+                            await self._show_instead(items, exc)
+                finally:
+                    # Nothing is left to close in a generator that has ended by itself.
+                    if hasattr(items, "aclose"):
+                        await items.aclose()
             elif (result := await answer) is not None:
                 raise TypeError(
                     f"a callback that is a coroutine shows by turn.send, but returned {type(result).__name__}"
@@ -193,26 +208,17 @@ class Run:
         except (TypeError, ValueError):
             logger.exception("the state left by the callback of %r cannot be kept; the one before stays", self.turn)
 
-    async def _show_all(self, items: AsyncIterator[Item]) -> None:
-        publish, must_pause = self.turn.publish, self.must_pause
-        try:
-            async for item in items:
-                if self.abandoned:
-                    return
-                shown: Any = item
-                while shown is not _NOTHING and not self.abandoned:
-                    try:
-                        publish(shown)
-                        if must_pause():
-                            await self.pause()
-                        break
-                    except (Exception, asyncio.CancelledError) as exc:
-                        # It is suspended at its `yield`: only there it hears of its end, or what it did wrong.
-                        shown = await _throw(items, exc)
-        finally:
-            # Nothing is left to close in a generator that has ended by itself.
-            if hasattr(items, "aclose"):
-                await items.aclose()
+    async def _show_instead(self, items: AsyncIterator[Item], exc: BaseException) -> None:
+        """It is suspended at its `yield`: only there it hears of its end, or what it did wrong; and may yield again."""
+        shown = await _throw(items, exc)
+        while shown is not _NOTHING and not self.abandoned:
+            try:
+                self.turn.publish(shown)
+                if self.must_pause():
+                    await self.pause()
+                return
+            except (Exception, asyncio.CancelledError) as again:
+                shown = await _throw(items, again)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         if not self.turn.over and not task.cancelled():

@@ -44,11 +44,6 @@ _LONG = _MASKED | _SHORT
 _MESSAGES = (_TEXT, _FIN | BINARY)
 _OPCODES = {_FIN | opcode: opcode for opcode in (TEXT, BINARY, CLOSE, PING, PONG)}
 _from_bytes = int.from_bytes
-_HEADERS = {
-    opcode: [bytes((_FIN | opcode, length)) for length in range(_SHORT + 1)]
-    for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
-}
-_TEXT_HEADERS = _HEADERS[TEXT]
 
 
 def encode_header(opcode: int, length: int, compressed: bool = False) -> bytes:
@@ -61,6 +56,14 @@ def encode_header(opcode: int, length: int, compressed: bool = False) -> bytes:
     return bytes((first, 127)) + length.to_bytes(8, "big")
 
 
+#: The headers of short frames, and of texts somewhat longer: most tokens are.
+_HEADERS = {
+    opcode: [encode_header(opcode, length) for length in range(_SHORT + 1)]
+    for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
+}
+_TEXT_HEADERS = [encode_header(TEXT, length) for length in range(2**10)]
+
+
 def encode(opcode: int, payload: bytes, compressed: bool = False) -> bytes:
     """A whole frame as the server sends it: final and unmasked."""
     length = len(payload)
@@ -71,9 +74,9 @@ def encode(opcode: int, payload: bytes, compressed: bool = False) -> bytes:
 
 def encode_texts(payloads: Iterable[bytes]) -> list[bytes]:
     """Text frames, one a payload; the payloads must be UTF-8."""
-    headers = _TEXT_HEADERS
+    headers, known = _TEXT_HEADERS, len(_TEXT_HEADERS)
     return [
-        headers[len(payload)] + payload if len(payload) <= _SHORT else encode(TEXT, payload) for payload in payloads
+        headers[length] + payload if (length := len(payload)) < known else encode(TEXT, payload) for payload in payloads
     ]
 
 
