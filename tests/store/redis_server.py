@@ -104,12 +104,14 @@ class RedisServer:
 
 
 class RedisCluster:
-    """Three primaries that share the slots."""
+    """Three primaries that share the slots, and perhaps a replica of the second."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._stack = ExitStack()
+    def __init__(self, directory: Path, *, replica: bool = False) -> None:
         self.nodes: list[RedisServer] = []
+        self.replica: RedisServer | None = None
+        self._directory = directory
+        self._with_replica = replica
+        self._stack = ExitStack()
 
     @property
     def url(self) -> str:
@@ -118,18 +120,22 @@ class RedisCluster:
     def __enter__(self) -> RedisCluster:
         with ExitStack() as stack:
             for number in range(3):
-                directory = self._directory / str(number)
-                directory.mkdir()
-                settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]
-                # Sessions of two nodes live when the third one has died.
-                settings += ["--cluster-require-full-coverage", "no"]
-                self.nodes.append(stack.enter_context(RedisServer(directory, settings)))
+                self.nodes.append(stack.enter_context(self._server(str(number))))
+            if self._with_replica:
+                self.replica = stack.enter_context(self._server("replica"))
             self._join()
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+    def _server(self, name: str) -> RedisServer:
+        (self._directory / name).mkdir()
+        settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"]
+        # Sessions of two nodes live when the third one has died.
+        settings += ["--cluster-require-full-coverage", "no"]
+        return RedisServer(self._directory / name, settings)
 
     def _join(self) -> None:
         for number, node in enumerate(self.nodes):
@@ -138,6 +144,13 @@ class RedisCluster:
                 slots = range(number * _SLOTS // 3, (number + 1) * _SLOTS // 3)
                 client.execute_command("CLUSTER ADDSLOTS", *slots)
                 client.execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
+        if self.replica is not None:
+            with self.replica.client() as client, self.nodes[1].client() as primary:
+                client.execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
+                name: Any = primary.execute_command("CLUSTER MYID")
+                # Refused until it has heard of it.
+                wait_until(lambda: client.execute_command("CLUSTER REPLICATE", name))
+                wait_until(lambda: cast("dict[str, Any]", client.info("replication"))["master_link_status"] == "up")
         self.wait()
 
     def wait(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.store.redis_server import RedisSentinel, wait_until
+from tests.store.redis_server import RedisCluster, RedisSentinel, wait_until
 from wsserver import StoreError
 from wsserver.store.port import Batch, Origin, Outcome, Piece, Seat, Write
 from wsserver.store.redis import RedisStore
@@ -16,8 +16,6 @@ from wsserver.store.redis import RedisStore
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
-
-    from tests.store.redis_server import RedisCluster
 
 #: One on each of three nodes.
 NAMES = ("s_2", "s_3", "s_1")
@@ -149,17 +147,38 @@ class TestNodes:
         async def main() -> None:
             async with opened(cluster.url) as store:
                 assert await store.write(map(first, NAMES)) == [Outcome.DONE] * 3
+                assert len({store.lane(name) for name in NAMES}) == 3
                 cluster.nodes[1].kill()
-                with pytest.raises(StoreError):
-                    await store.write([later("s_3", 2)])
-                assert await until_done(store, later("s_2", 2)) is Outcome.DONE
-                assert await until_done(store, later("s_1", 2)) is Outcome.DONE
+                # It is asked for again and again, and nobody else waits for that, or loses a connection by it.
+                failing = asyncio.create_task(until_done(store, later("s_3", 2)))
+                for number in range(2, 100):
+                    assert await store.write([later("s_2", number)]) == [Outcome.DONE]
+                    assert await store.write([later("s_1", number)]) == [Outcome.DONE]
+                    await asyncio.sleep(0.002)
+                assert not failing.done()
                 cluster.nodes[1].start()  # without what it had
-                assert await until_done(store, later("s_3", 2)) is Outcome.LOST
+                assert await failing is Outcome.LOST
                 assert await until_done(store, first("s_3")) is Outcome.DONE
 
         asyncio.run(main())
         cluster.wait()
+
+    def test_a_replica_takes_the_place_of_one_that_dies(self, tmp_path: Path) -> None:
+        async def main(cluster: RedisCluster) -> None:
+            async with opened(cluster.url) as store:
+                assert await store.write(map(first, NAMES)) == [Outcome.DONE] * 3
+                assert cluster.replica is not None
+                with cluster.replica.client() as client:
+                    await asyncio.to_thread(wait_until, lambda: client.dbsize() == 2)
+                lane = store.lane("s_3")
+                cluster.nodes[1].kill()
+                with pytest.raises(StoreError):
+                    await store.write([later("s_3", 2)])
+                assert await until_done(store, later("s_3", 2)) is Outcome.DONE
+                assert store.lane("s_3") != lane
+
+        with RedisCluster(tmp_path, replica=True) as cluster:
+            asyncio.run(main(cluster))
 
 
 class TestSentinels:

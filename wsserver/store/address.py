@@ -33,9 +33,8 @@ PREFIX = "wsserver:"
 #: Seconds for a connection, and for an answer.
 TIMEOUT = 5.0
 
-#: What a broken connection was sent is sent again so often, within about a second; then whoever asked hears of it. A
-#: cluster is looked at anew before that, and has hosts that hang tried again too.
-_RETRIES = {"": 3, "sentinel": 3, "cluster": 1}
+#: What a broken connection was sent is sent again so often, within about a second; then whoever asked hears of it.
+_RETRIES = 3
 
 _PORTS = {"": 6379, "cluster": 6379, "sentinel": 26379}
 
@@ -69,11 +68,14 @@ class Address(NamedTuple):
         settings: dict[str, Any] = {
             "socket_timeout": TIMEOUT,
             "socket_connect_timeout": TIMEOUT,
-            "retry": Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.05), _RETRIES[self.kind], (ConnectionError,)),
+            "retry": Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.05), _RETRIES, (ConnectionError,)),
             "protocol": 2,  # the answers as Redis gives them, whatever the version of redis-py
             **self.settings,
         }
         if self.kind == "cluster":
+            # To try again, or to look at the cluster anew, redis-py breaks all connections, those of healthy nodes as
+            # well: so it does neither by itself (see `lane`).
+            settings |= {"retry": Retry(NoBackoff(), 0), "reinitialize_steps": 0, "require_full_coverage": False}
             return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in self.hosts], **settings)
         if self.kind == "sentinel":
             Redis(**settings)  # looks at what connections would look at only when they are made
@@ -93,7 +95,11 @@ class Address(NamedTuple):
 async def close(client: Client) -> None:
     """Closes all connections of a client that an address gave."""
     await client.aclose()
-    if isinstance(client, Redis):
+    if isinstance(client, RedisCluster):
+        # Of one that never was initialised it closes none.
+        for nodes in ("nodes_cache", "startup_nodes"):
+            await client.nodes_manager.aclose(nodes)
+    else:
         manager: Sentinel | None = getattr(client.connection_pool, "sentinel_manager", None)
         for sentinel in manager.sentinels if manager is not None else ():
             await sentinel.aclose()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio import RedisCluster
 from redis.backoff import EqualJitterBackoff
-from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
+from redis.exceptions import NoScriptError
 
 from ..errors import StoreError
-from .trouble import explain, recognised
+from .trouble import explain, is_trouble, recognised
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,8 @@ _MOST_FAILURES = 10
 #: Commands of one pipeline at most: packing them takes a few milliseconds, in which no token goes out.
 _PIPELINE = 256
 
+logger = logging.getLogger(__name__)
+
 _Waiting = tuple["Command", "asyncio.Future[Any]"]
 
 
@@ -40,24 +43,24 @@ class Lanes:
 
     def call(self, command: Command) -> asyncio.Future[Any]:
         """Sends a command; what Redis answers, or `StoreError`. Those of one key are done in the order of the calls."""
-        node = self._node(command.key)
+        node = self.node(command.key)
         lane = self._lanes.get(node)
         if lane is None:
             lane = self._lanes[node] = Lane(self._client, self._shown)
         return lane.call(command)
 
-    async def close(self) -> None:
-        """Ends what is under way."""
-        for lane in self._lanes.values():
-            await lane.close()
-
-    def _node(self, key: Argument) -> str:
-        """The node that has a key, as far as is known."""
+    def node(self, key: Argument) -> str:
+        """The node that has a key, as far as is known; only a cluster has several."""
         if isinstance(self._client, RedisCluster):
             slot = self._client.nodes_manager.slots_cache.get(self._client.keyslot(key))
             if slot:
                 return slot[0].name
         return ""
+
+    async def close(self) -> None:
+        """Ends what is under way."""
+        for lane in self._lanes.values():
+            await lane.close()
 
 
 class Lane:
@@ -103,9 +106,7 @@ class Lane:
             self._waiting.clear()
 
     def _settle(self, batch: list[_Waiting], answers: Sequence[Any]) -> None:
-        # A plain `ResponseError` is about one command. All others are about this Redis, and it is not asked in haste.
-        away = any(isinstance(answer, Exception) and type(answer) is not ResponseError for answer in answers)
-        self._failures = self._failures + 1 if away else 0
+        self._failures = self._failures + 1 if any(map(is_trouble, answers)) else 0
         for (_, future), answer in zip(batch, answers, strict=True):
             if future.done():
                 continue
@@ -124,12 +125,22 @@ class Lane:
                 again = await self._send([commands[index].in_full for index in unknown])
                 for index, answer in zip(unknown, again, strict=True):
                     answers[index] = answer
-            if any(isinstance(answer, ReadOnlyError) for answer in answers) and isinstance(self._client, Redis):
-                # It is the primary no more; a new connection asks which one is.
-                await self._client.connection_pool.disconnect(inuse_connections=False)
         except Exception as exc:  # whatever it is, it is what callers have to know
-            return [exc] * len(commands)
+            answers = [exc] * len(commands)
+        if any(map(is_trouble, answers)):
+            await self._look_again()
         return answers
+
+    async def _look_again(self) -> None:
+        """Another server may be the primary now."""
+        try:
+            if isinstance(self._client, RedisCluster):
+                await self._client.nodes_manager.initialize()
+            else:
+                # A new connection asks for its address.
+                await self._client.connection_pool.disconnect(inuse_connections=False)
+        except Exception as exc:
+            logger.debug("Redis at %s does not say where it is: %s", self._shown, exc)
 
     async def _send(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)

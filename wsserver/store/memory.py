@@ -184,6 +184,9 @@ class MemoryStore:
             tuple(session.letters),
         )
 
+    def lane(self, session_id: str) -> str:
+        return ""
+
     async def write(self, writes: Iterable[Write]) -> list[Outcome]:
         return [self._write(write) for write in writes]
 

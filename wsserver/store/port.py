@@ -166,6 +166,10 @@ class Store(Protocol):
         """
         ...
 
+    def lane(self, session_id: str) -> str:
+        """By which way the writes of a session go now. Those of one lane fail together; others know nothing of it."""
+        ...
+
     async def write(self, writes: Iterable[Write]) -> list[Outcome]:
         """One flush, of many sessions. The outcomes are in the order of the writes.
 

@@ -112,6 +112,9 @@ class RedisStore:
             tuple(letters),
         )
 
+    def lane(self, session_id: str) -> str:
+        return self._flushes.node(self._keys(session_id)[0])
+
     async def write(self, writes: Iterable[Write]) -> list[Outcome]:
         process = self.process.encode()
         sent = [

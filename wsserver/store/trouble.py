@@ -66,6 +66,11 @@ def recognised(answer: Any) -> Any:
     return answer
 
 
+def is_trouble(answer: Any) -> bool:
+    """Whether that is an error that is about this Redis, and not about one command, as a plain `ResponseError` is."""
+    return isinstance(answer, Exception) and type(answer) is not ResponseError
+
+
 def explain(exc: Exception, shown: str) -> StoreError:
     """The error for callers; `shown` is the address as people may see it."""
     advice = next((text for kind, text in _ADVICE if isinstance(exc, kind)), f"fails with {type(exc).__name__}")
