@@ -63,6 +63,16 @@ def test_what_is_secret_is_seen(text: str) -> None:
     assert len(watch.found) == 1 and text in watch.found[0]
 
 
+@pytest.mark.parametrize("text", ["said: %s", "said: %r", "said: %r by <Turn 1>"])
+def test_short_words_are_seen_where_they_stand_alone(text: str) -> None:
+    watch = Watch()
+    watch.hide("the")
+    watch.inspect(record(text, "the"))
+    assert len(watch.found) == 1
+    watch.inspect(record("%s lost: %s", "<Connection closed>", "the server is shutting down"))
+    assert len(watch.found) == 1
+
+
 @pytest.mark.parametrize(
     "text, arguments",
     [
