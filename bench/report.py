@@ -7,6 +7,7 @@ import os
 import platform
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from math import comb
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 #: Where results go; not under version control.
 RESULTS = Path(__file__).resolve().parent / "results"
+
+#: An interval is wrong this often.
+_DOUBT = 0.05
 
 #: Percent of the time: from here on a server was kept from its core, or the load was short of its own.
 _BUSY, _FULL = 5.0, 95.0
@@ -62,10 +66,43 @@ def figures(outcome: Outcome, peer: str, key: str) -> Spread:
 
 def ratios(outcome: Outcome, peer: str, key: str) -> Spread | None:
     """The figure over the base's figure of the same round; None where a round's base is not above 0."""
+    found = _ratios(outcome, peer, key)
+    return Spread.of(found) if found is not None else None
+
+
+def _ratios(outcome: Outcome, peer: str, key: str) -> list[float] | None:
     pairs = list(zip(outcome.samples[peer], outcome.samples[base_of(outcome)], strict=True))
-    if any(base[key] <= 0 for _, base in pairs):
-        return None
-    return Spread.of([sample[key] / base[key] for sample, base in pairs])
+    return None if any(base[key] <= 0 for _, base in pairs) else [sample[key] / base[key] for sample, base in pairs]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Where the median of many more rounds would lie, with 95 % certainty; None where there are too few to say.
+
+    By order statistics: of so many rounds, each as likely below the true median as above, hardly ever do fewer than
+    `rank` fall on one side. It asks for no distribution.
+    """
+    count = len(values)
+    tail, rank = 0.0, 0
+    while (tail := tail + comb(count, rank) / 2**count) <= _DOUBT / 2:
+        rank += 1
+    ordered = sorted(values)
+    return (ordered[rank - 1], ordered[count - rank]) if rank else None
+
+
+def _intervals(outcome: Outcome) -> list[str]:
+    """A line for each ratio of CPU and of instructions of which an interval can be said."""
+    lines = []
+    base = base_of(outcome)
+    for column in columns(outcome):
+        for peer in outcome.samples if column.key in ("cpu", "instructions") else ():
+            found = interval(_ratios(outcome, peer, column.key) or ()) if peer != base else None
+            if found is not None:
+                ratio = ratios(outcome, peer, column.key)
+                assert ratio is not None
+                low, high = found
+                told = f"{peer} {ratio.median:.3f}, with 95 % certainty {low:.3f} to {high:.3f}"
+                lines.append(f"{column.title} ÷ {base}: {told}")
+    return lines
 
 
 def table(outcome: Outcome) -> str:
@@ -86,7 +123,7 @@ def table(outcome: Outcome) -> str:
         f"{job.name}: {job.about}; {outcome.connections} connections, {count} rounds in turns, median (min–max), "
         f"CPU as told by {outcome.meter}"
     )
-    return "\n".join([title, aligned(rows), *_warnings(outcome)]) + "\n"
+    return "\n".join([title, aligned(rows), *_intervals(outcome), *_warnings(outcome)]) + "\n"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

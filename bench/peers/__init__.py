@@ -91,6 +91,21 @@ def _ours() -> Peer:
     )
 
 
+def _unlimited() -> Peer:
+    """The same server without its limits and deadlines: what they cost is the difference."""
+    limits = (
+        *("MAX_MESSAGE_SIZE", "MAX_MEMORY", "MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_IP", "MAX_CONNECTIONS_PER_USER"),
+        *("HANDSHAKE_RATE", "MESSAGE_RATE", "BYTE_RATE", "MAX_TURNS_PER_USER"),
+        *("OPEN_TIMEOUT", "CLOSE_TIMEOUT", "WRITE_TIMEOUT", "TURN_TIMEOUT"),
+    )
+    ours = _ours().commands
+    return Peer(
+        name="ours-unlimited",
+        commands={work: ours[work] for work in ("stream", "echo")},
+        environment={f"WSSERVER_{limit}": "0" for limit in limits},
+    )
+
+
 def _node() -> Peer:
     """`ws` of Node, where both are."""
     modules = os.environ.get(_NODE_PATH) or str(_ROOT / "node_modules")
@@ -120,6 +135,7 @@ def _node() -> Peer:
 def _all() -> dict[str, Peer]:
     peers = (
         _ours(),
+        _unlimited(),
         _served("raw", "raw", work=_ALL_WORK),
         _served("raw-batched", "raw", "batched", work=("stream", "paced")),
         _served("picows", "picows", needs=("picows",), work=_ALL_WORK),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from math import log
+from random import Random
 from typing import TYPE_CHECKING
 
 from bench import report
@@ -49,6 +51,23 @@ def test_ratios_are_taken_round_by_round() -> None:
 
 def test_no_ratio_to_nothing() -> None:
     assert report.ratios(outcome(), "other", "empty") is None
+
+
+def test_an_interval_holds_the_median_of_most_samples() -> None:
+    assert report.interval(range(1, 31)) == (10, 21)
+    assert report.interval([3, 1, 2, 5, 4, 6]) == (1, 6)
+    assert report.interval(range(5)) is None
+    assert report.interval([]) is None
+    random = Random(1)
+    found = [report.interval([random.expovariate(1) for _ in range(30)]) for _ in range(1000)]
+    assert 940 < sum(pair is not None and pair[0] <= log(2) <= pair[1] for pair in found) < 980
+
+
+def test_an_interval_is_told_where_there_is_one() -> None:
+    few = outcome()
+    many = Outcome(JOB, 3, "schedstat", {peer: rounds * 10 for peer, rounds in few.samples.items()})
+    assert "certainty" not in report.table(few)
+    assert "\nCPU µs ÷ ours: other 2.000, with 95 % certainty 1.125 to 3.000\n" in report.table(many)
 
 
 def test_table() -> None:
