@@ -15,6 +15,7 @@ _REMEMBERED = 64
 _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._~-]+))(?::([0-9]{1,5}))?", re.IGNORECASE | re.ASCII)
 
 
+@lru_cache(_REMEMBERED)
 def authority(text: str) -> tuple[str, int | None] | None:
     """Host and port of `host[:port]`: the host in lower case, without brackets; the whole is None where it is none."""
     match = _AUTHORITY.fullmatch(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import ConfigError
@@ -11,6 +12,9 @@ from .host import authority
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
 _ALL = "*"
+
+#: So many origins are remembered: few pages lead to a server.
+_REMEMBERED = 64
 
 
 class Origin(NamedTuple):
@@ -21,6 +25,7 @@ class Origin(NamedTuple):
     port: int | None
 
 
+@lru_cache(_REMEMBERED)
 def parse(text: str) -> Origin | None:
     """The origin that is written `scheme://host[:port]`; None for anything else, also `null`."""
     scheme, _, rest = text.lower().partition("://")

@@ -152,14 +152,15 @@ class Opening(asyncio.Protocol):
             return
         upgrade = self._upgrade = handshake.parse_upgrade(request)
         client = house.door.proxies.client(self._address, request.elements("x-forwarded-for"))
-        admission = self._admit(replace(request, client=client.address), upgrade, seat, client, is_echo)
         if is_echo or not (house.on_open or house.sessions.waits):
             waits = house.authenticate is not None
         else:
             waits = True
         if not waits:
-            run_through(admission)
+            # Nobody will be shown the request.
+            run_through(self._admit(request, upgrade, seat, client, is_echo))
             return
+        admission = self._admit(replace(request, client=client.address), upgrade, seat, client, is_echo)
         if self._reader.trailing_data:
             self._keep(self._reader.trailing_data)
         self._task = house.loop.create_task(admission)

@@ -60,11 +60,16 @@ class Sweeper:
 
     def schedule(self, visited: Visited, due: float) -> None:
         """Plans the next visit, instead of the one that was planned before."""
-        self.cancel(visited)
+        if visited.due != inf:
+            self.cancel(visited)
         if due != inf:
             # What is long past is due at the next sweep.
-            visited.due = max(due, (self._swept + 1) * TICK)
-            self._slots.setdefault(_slot(visited.due), set()).add(visited)
+            visited.due = due = max(due, (self._swept + 1) * TICK)
+            number = _slot(due)
+            slot = self._slots.get(number)
+            if slot is None:
+                slot = self._slots[number] = set()
+            slot.add(visited)
 
     def limit(self, visited: Visited, timeout: float) -> None:
         """The same, so many seconds from now; 0 for never."""

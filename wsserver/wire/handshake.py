@@ -7,7 +7,7 @@ paths, origins and people are let in is for others to say, by a `HandshakeError`
 from __future__ import annotations
 
 import binascii
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from dataclasses import dataclass, field
 from hashlib import sha1
 from http import HTTPStatus
@@ -56,8 +56,15 @@ class Request:
 
     def elements(self, name: str) -> list[str]:
         """The elements of a list-valued header, empty where it is missing."""
-        value = self.headers.get(name, "")
+        value = self.headers.get(name)
+        if value is None:
+            return []
         return [element for part in value.split(",") if (element := part.strip())]
+
+    def lists(self, name: str, option: str) -> bool:
+        """Whether a list-valued header has this element, whatever its case."""
+        value = self.headers.get(name, "").lower()
+        return value == option or option in map(str.strip, value.split(","))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +147,8 @@ def parse_upgrade(request: Request) -> Upgrade:
     """What the request asks for; raises `HandshakeError` 400, 405 or 426 where it is no upgrade."""
     if request.method != "GET":
         raise HandshakeError(405, "only GET is served here", [("Allow", "GET")], reason="no_upgrade")
-    upgrades = [element.lower() for element in request.elements("upgrade")]
-    options = [element.lower() for element in request.elements("connection")]
-    if "websocket" not in upgrades or "upgrade" not in options or request.http_version != "1.1":
+    is_upgrade = request.lists("upgrade", "websocket") and request.lists("connection", "upgrade")
+    if not is_upgrade or request.http_version != "1.1":
         raise HandshakeError(426, "this address speaks WebSocket", [("Upgrade", "websocket")], reason="no_upgrade")
     if request.headers.get("sec-websocket-version") != _VERSION:
         raise HandshakeError(
@@ -155,14 +161,15 @@ def parse_upgrade(request: Request) -> Upgrade:
     if not _is_key(key):
         raise HandshakeError(400, "Sec-WebSocket-Key must be 16 bytes in base64", reason="malformed")
     subprotocols = request.elements("sec-websocket-protocol")
-    if SUBPROTOCOL not in subprotocols and any(offered.startswith(_CREDENTIALS) for offered in subprotocols):
+    is_ours = SUBPROTOCOL in subprotocols
+    if subprotocols and not is_ours and any(offered.startswith(_CREDENTIALS) for offered in subprotocols):
         raise HandshakeError(400, f"offer the subprotocol {SUBPROTOCOL} beside your credentials", reason="credentials")
     return Upgrade(key, subprotocols, request.elements("sec-websocket-extensions"))
 
 
 def _is_key(key: str) -> bool:
     try:
-        return len(b64decode(key, validate=True)) == 16
+        return len(binascii.a2b_base64(key, strict_mode=True)) == 16
     except (binascii.Error, ValueError):
         return False
 
