@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from wsserver.client import Chat, Event
 
 
+#: Limits are for others to try.
+SETTINGS: dict[str, Any] = {
+    "resume_ttl": 3600,
+    "max_connections_per_ip": 0,
+    "handshake_rate": 0,
+    "message_rate": 0,
+}
+
+
 class Storm:
     """`sessions` clients ask `questions` each. `cuts` counts the connections that were lost."""
 
@@ -39,21 +48,16 @@ class Storm:
 
     async def run(self, **settings: Any) -> None:
         """Raises `AssertionError` where a client holds anything but what was generated."""
-        config = Config(
-            port=0,
-            resume_ttl=3600,
-            max_connections_per_ip=0,
-            handshake_rate=0,
-            message_rate=0,
-            **settings,
-        )
-        async with (
-            Server(self.generate, config) as server,
-            failing(server.urls[0], self.fate) as url,
-            asyncio.timeout(24 * 3600),
-        ):
-            await asyncio.gather(*(self.converse(server, url, number) for number in range(self.sessions)))
-            await server.turns.all_ended()
+        async with Server(self.generate, Config(port=0, **SETTINGS, **settings)) as server:
+            await self.blow([server])
+
+    async def blow(self, servers: list[Server]) -> None:
+        """The same with servers that run, and share their sessions: each connection leads to one of them."""
+        way = failing(lambda: self.chance.choice(servers).urls[0], self.fate)
+        async with way as url, asyncio.timeout(24 * 3600):
+            await asyncio.gather(*(self.converse(servers, url, number) for number in range(self.sessions)))
+            for server in servers:
+                await server.turns.all_ended()
 
     def fate(self) -> Fate:
         """What becomes of the next connection."""
@@ -87,7 +91,7 @@ class Storm:
         """Some time in which others go on; of few lengths: to move the clock takes real time, each time."""
         await asyncio.sleep(self.chance.randrange(1, 4))
 
-    async def converse(self, server: Server, url: str, number: int) -> None:
+    async def converse(self, servers: list[Server], url: str, number: int) -> None:
         """One client: all it asked, every event of it, in order, once."""
         async with AsyncExitStack() as stack:
             chat = await patiently(url, stack)
@@ -103,7 +107,7 @@ class Storm:
                 everything += events
                 if self.chance.random() < 0.3:
                     assert chat.session_id is not None
-                    await server.push(chat.session_id, "note", {"text": question})
+                    await self.chance.choice(servers).push(chat.session_id, "note", {"text": question})
                     self.pushed[chat.session_id] += 1
             await chat.history()
             session_id = str(chat.session_id)  # where `end` has to be said again, there is none to come back to

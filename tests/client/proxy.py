@@ -25,9 +25,13 @@ class Fate(NamedTuple):
 
 
 @asynccontextmanager
-async def failing(url: str, fate: Callable[[], Fate]) -> AsyncIterator[str]:
-    """Gives the URL of a way to `url` on which each connection has its fate."""
-    target = urlsplit(url)
+async def failing(url: str | Callable[[], str], fate: Callable[[], Fate]) -> AsyncIterator[str]:
+    """Gives the URL of a way to `url`, or to what it gives, on which each connection has its fate."""
+
+    def choose() -> str:
+        return url if isinstance(url, str) else url()
+
+    path = urlsplit(choose()).path
     running: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -35,6 +39,7 @@ async def failing(url: str, fate: Callable[[], Fate]) -> AsyncIterator[str]:
         assert task is not None
         running.add(task)
         with suppress(OSError, asyncio.CancelledError):
+            target = urlsplit(choose())
             far_reader, far_writer = await asyncio.open_connection(target.hostname, target.port)
             await _Line(fate()).join((reader, writer), (far_reader, far_writer))
         writer.transport.abort()
@@ -43,7 +48,7 @@ async def failing(url: str, fate: Callable[[], Fate]) -> AsyncIterator[str]:
     listener = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     try:
-        yield f"{target.scheme}://127.0.0.1:{port}{target.path}"
+        yield f"ws://127.0.0.1:{port}{path}"
     finally:
         listener.close()
         for task in tuple(running):

@@ -11,7 +11,7 @@ from wsserver import Config, Server, StoreError
 from wsserver.store.memory import Hub, MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from wsserver.net.run import Generate
     from wsserver.store.port import Batch, Copy, Outcome, Record, Seat, Write
@@ -37,13 +37,16 @@ class Way:
         self.process = self._store.process
         self.lease = LEASE
 
-    async def _through(self, call: Awaitable[Any]) -> Any:
-        await asyncio.sleep(0)
-        await self.open_again.wait()
-        if self.closed:
-            asyncio.ensure_future(call).cancel()
-            raise StoreError("the store is out of reach")
-        answer = await call
+    async def _through(self, call: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            await asyncio.sleep(0)
+            await self.open_again.wait()
+            if self.closed:
+                raise StoreError("the store is out of reach")
+            answer = await call
+        finally:
+            # Where it was not begun, it never will be.
+            call.close()
         if self.doubt():
             raise StoreError("the store did not answer")
         return answer
@@ -142,7 +145,7 @@ def share(script: Callable[[Instances], Coroutine[Any, Any, None]], generate: Ge
     """Runs a story with servers that share a store."""
 
     async def main() -> None:
-        async with AsyncExitStack() as stack, asyncio.timeout(3600):
+        async with AsyncExitStack() as stack, asyncio.timeout(24 * 3600):
             await script(Instances(generate, stack, settings))
 
     run_virtually(main())

@@ -51,7 +51,7 @@ class Afar:
         self._journal.watcher = self._copied
         self._post(
             "mirrored",
-            head=self._sent,
+            head=log.shown,
             start=log.start,
             begins=self.session.begins,
             active=self.session.active_turn,

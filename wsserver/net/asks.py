@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..chat.claim import random_name
-from ..errors import ClientError, SessionNotFound
+from ..errors import ClientError, SessionNotFound, StoreError
 from .letters import Letter
 
 if TYPE_CHECKING:
@@ -23,6 +23,12 @@ logger = logging.getLogger(__name__)
 
 #: How long an answer is waited for before it is asked again who writes the session, in parts of a lease.
 _PATIENCE = 0.25
+
+#: After so many calls in a row that fail the store is taken to be out of reach.
+_MISSES = 3
+
+#: Why it was not done, where the session has moved meanwhile.
+_ELSEWHERE = "elsewhere"
 
 #: So many requests are known again that come twice.
 _REMEMBERED = 4096
@@ -39,24 +45,64 @@ class Postbox(Protocol):
 async def ask(store: Store, postbox: Postbox, session_id: str, verb: str, data: Mapping[str, Any]) -> None:
     """Has it done by whoever writes the session. Raises `SessionNotFound`, what the writer raises, and `StoreError`."""
     letter = Letter("ask", {"request": random_name(), "session": session_id, "verb": verb, "data": dict(data)})
+    misses = 0
     while True:
-        record = await store.find(session_id)
-        if record is None:
-            raise SessionNotFound(session_id)
-        if record.writer and await store.is_alive(record.writer):
-            answer = await postbox.ask(record.writer, letter, store.lease * _PATIENCE)
-            if answer is None:
-                continue
-            error = answer.fields["error"]
-            if error is None:
+        try:
+            if await _try(store, postbox, session_id, letter):
                 return
-            if error["code"] != "elsewhere":
-                raise ClientError(error["code"], error["message"])
-            await asyncio.sleep(store.lease * _PATIENCE / 10)
-        elif verb == "stop":
-            raise ClientError("not_active", "there is nothing to stop")
-        elif await store.leave(session_id, letter.sealed()):
-            return
+            misses = 0
+        except StoreError:
+            misses += 1
+            if misses == _MISSES:
+                raise
+        await asyncio.sleep(store.lease * _PATIENCE / 10)
+
+
+async def _try(store: Store, postbox: Postbox, session_id: str, letter: Letter) -> bool:
+    """Whether it has been done."""
+    record = await store.find(session_id)
+    if record is None:
+        raise SessionNotFound(session_id)
+    if record.writer and await store.is_alive(record.writer):
+        answer = await postbox.ask(record.writer, letter, store.lease * _PATIENCE)
+        if answer is None:
+            return False
+        error = answer.fields["error"]
+        if error is not None and error["code"] != _ELSEWHERE:
+            raise ClientError(error["code"], error["message"])
+        return error is None
+    if letter.fields["verb"] == "stop":
+        raise ClientError("not_active", "there is nothing to stop")
+    return await store.leave(session_id, letter.sealed())
+
+
+class Answers:
+    """Sends requests, and hands each its answer."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, send: Callable[[str, Letter], None]) -> None:
+        self.waiting: dict[str, asyncio.Future[Letter]] = {}
+        self._loop = loop
+        self._send = send
+
+    async def ask(self, process: str, letter: Letter, patience: float) -> Letter | None:
+        """As `Postbox.ask`."""
+        number = letter.fields["request"]
+        future: asyncio.Future[Letter] = self._loop.create_future()
+        self.waiting[number] = future
+        self._send(process, letter)
+        try:
+            async with asyncio.timeout(patience):
+                return await future
+        except TimeoutError:
+            return None
+        finally:
+            del self.waiting[number]
+
+    def came(self, letter: Letter) -> None:
+        """An answer."""
+        future = self.waiting.get(letter.fields["request"])
+        if future is not None and not future.done():
+            future.set_result(letter)
 
 
 class Asked:
@@ -97,14 +143,14 @@ class Asked:
         try:
             await self._verbs[fields["verb"]](fields["session"], fields["data"])
         except SessionNotFound:
-            error = {"code": "elsewhere", "message": "the session is written by another process"}
+            error = {"code": _ELSEWHERE, "message": "the session is written by another process"}
         except ClientError as exc:
             error = {"code": exc.code, "message": exc.message}
         except Exception:
             logger.exception("what another process asked for could not be done")
             error = {"code": "failed", "message": "it could not be done"}
         number, answer = fields["request"], {"error": error}
-        if error is not None and error["code"] == "elsewhere":
+        if error is not None and error["code"] == _ELSEWHERE:
             # It may come here.
             self._known.pop(number, None)
         elif number in self._known:

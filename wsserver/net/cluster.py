@@ -86,6 +86,11 @@ class Cluster:
         except StoreError as exc:
             logger.warning("the store was left without a word: %s", exc)
 
+    @property
+    def letters_at_rest(self) -> bool:
+        """Whether no session is read in another process than it is written in, and nobody waits for one."""
+        return self._exchange.at_rest
+
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._store.lease / _BEATS)
@@ -128,7 +133,7 @@ class Cluster:
         try:
             await verbs[verb](session_id, data)
         except SessionNotFound:
-            await ask(self._store, self._exchange, session_id, verb, data)
+            await ask(self._store, self._exchange.answers, session_id, verb, data)
 
     def _written_here(self, session_id: str) -> Session:
         """Raises `SessionNotFound` where another process writes it, or is about to."""

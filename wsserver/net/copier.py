@@ -57,6 +57,7 @@ class Copier:
         self._waiting: dict[Journal, None] = {}
         self._urgent: dict[Journal, None] = {}
         self._delay = _FIRST_DELAY
+        self._misses = 0  # in a row
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._settled = asyncio.Event()
@@ -107,9 +108,10 @@ class Copier:
     # -- reach -----------------------------------------------------------------------------------------------------
 
     def missed(self, exc: StoreError) -> None:
-        """The store did not answer."""
+        """The store did not answer: once may happen, twice means that it is out of reach."""
         self.errors += 1
-        if not self.out:
+        self._misses += 1
+        if self._misses > 1 and not self.out:
             self.out = True
             self.outages += 1
             logger.warning("the store is out of reach: sessions go on without it, and cannot move (%s)", exc)
@@ -120,6 +122,7 @@ class Copier:
     def reached(self) -> None:
         """It did."""
         self._delay = _FIRST_DELAY
+        self._misses = 0
         if self.out:
             self.out = False
             logger.warning("the store is in reach again")

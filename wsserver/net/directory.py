@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import TYPE_CHECKING
 
 from ..errors import HandshakeError, StoreError
@@ -61,7 +62,7 @@ class Directory(Tenure):
     ) -> None:
         super().__init__(config, loop, sweeper, turns, ledger, on_close, store)
         self._store = store
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}  # with how many use them
         self._takings: set[asyncio.Task[Journal | None]] = set()
 
     async def enter(self, user: str | None, claim: Claim | None) -> Entry:
@@ -71,7 +72,12 @@ class Directory(Tenure):
         give_up_at = self._loop.time() + 2 * self._store.lease
         try:
             async with self.alone(claim.session_id):
-                while self._loop.time() < give_up_at:
+                for attempt in count():
+                    if self._loop.time() >= give_up_at:
+                        break
+                    if attempt > 2:
+                        # It moves about.
+                        await asyncio.sleep(_PAUSE)
                     session = await self._find(user, claim)
                     if session is not None:
                         is_known = session.id == claim.session_id
@@ -84,13 +90,15 @@ class Directory(Tenure):
     @asynccontextmanager
     async def alone(self, session_id: str) -> AsyncIterator[None]:
         """One after the other: who comes twice is to find what the first has found."""
-        lock = self._locks.setdefault(session_id, asyncio.Lock())
+        lock, waiting = self._locks.get(session_id) or (asyncio.Lock(), 0)
+        self._locks[session_id] = (lock, waiting + 1)
         try:
             async with lock:
                 yield
         finally:
-            if not lock.locked() and self._locks.get(session_id) is lock:
-                del self._locks[session_id]
+            _, waiting = self._locks.pop(session_id)
+            if waiting > 1:
+                self._locks[session_id] = (lock, waiting - 1)
 
     async def _find(self, user: str | None, claim: Claim) -> Session | None:
         """The session, or a new one if it cannot be had; None where it is on the move."""

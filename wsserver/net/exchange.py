@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import StoreError
 from ..wire.close import CloseCode
+from .asks import Answers
 from .letters import Letter, Post
 from .mirror import BROKEN, Mirror
 
@@ -53,7 +54,7 @@ class Exchange:
         self._mirrors: dict[str, Mirror] = {}  # and who reads here what is written elsewhere
         self._claims: dict[str, tuple[asyncio.Future[Letter], Mirror, Claim]] = {}
         self._claimants: dict[str, list[tuple[str, str]]] = {}  # process and link of those who wait for a session
-        self._answers: dict[str, asyncio.Future[Letter]] = {}
+        self.answers = Answers(loop, self.send)
         self._store = store
         self._loop = loop
         self._directory = directory
@@ -74,7 +75,7 @@ class Exchange:
             "closed": self._mirror,
             "yours": self._yours,
             "ask": asked,
-            "answer": self._answer,
+            "answer": self.answers.came,
         }
         self._post = Post(store, loop, self._received)
 
@@ -82,6 +83,11 @@ class Exchange:
         for task in tuple(self._tasks):
             task.cancel()
         await self._post.stop()
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is read afar, and nobody waits for an answer."""
+        return not (self.afar or self._mirrors or self._claims or self._claimants or self.answers.waiting)
 
     def send(self, process: str, letter: Letter) -> None:
         """Posts a letter, which says whom it is from."""
@@ -149,6 +155,7 @@ class Exchange:
 
     def dismiss(self, mirror: Mirror) -> None:
         """Its connection is gone."""
+        mirror.leave_pool()
         if self._mirrors.pop(mirror.link, None) is not None and not mirror.moving:
             mirror.post("left")
 
@@ -170,15 +177,16 @@ class Exchange:
         log = mirror.log
         try:
             while log.head < log.head_there and mirror.connection is not None and not mirror.moving:
-                batches = await self._store.read(mirror.id, log.head, _PAGE)
                 before = log.head
-                for batch in batches:
+                for batch in await self._store.read(mirror.id, before, _PAGE):
                     if batch.last - sum(len(piece.values) for piece in batch.pieces) > log.head:
-                        break
+                        # What is missing is nowhere any more.
+                        mirror.close(CloseCode.SERVICE_RESTART, BROKEN)
+                        return
                     if batch.last > log.head:
                         mirror.append(batch)
                 if log.head == before:
-                    mirror.close(CloseCode.SERVICE_RESTART, BROKEN)
+                    # What the client may be shown is about to be stored, and then sent.
                     return
         except StoreError as exc:
             self._directory.copier.missed(exc)
@@ -206,6 +214,7 @@ class Exchange:
             self._directory.copier.missed(exc)
             journal = None
         self._mirrors.pop(mirror.link, None)
+        mirror.leave_pool()
         if mirror.connection is None:
             return
         if journal is None or journal.left:
@@ -272,24 +281,3 @@ class Exchange:
     def _close_there(self, process: str, link: str) -> None:
         fields = {"link": link, "after": 0, "code": CloseCode.SERVICE_RESTART, "reason": BROKEN}
         self.send(process, Letter("closed", fields))
-
-    # -- what is asked ---------------------------------------------------------------------------------------------
-
-    async def ask(self, process: str, letter: Letter, patience: float) -> Letter | None:
-        """Asks a process; its answer, None where there is none in time."""
-        number = letter.fields["request"]
-        future: asyncio.Future[Letter] = self._loop.create_future()
-        self._answers[number] = future
-        self.send(process, letter)
-        try:
-            async with asyncio.timeout(patience):
-                return await future
-        except TimeoutError:
-            return None
-        finally:
-            del self._answers[number]
-
-    def _answer(self, letter: Letter) -> None:
-        future = self._answers.get(letter.fields["request"])
-        if future is not None and not future.done():
-            future.set_result(letter)

@@ -112,7 +112,6 @@ class Tenure(Sessions):
         session = connection.session
         if isinstance(session, Mirror):
             session.connection = None
-            session.leave_pool()
             self.exchange.dismiss(session)
             if self._places.get(session.id) is connection:
                 del self._places[session.id]
@@ -140,7 +139,7 @@ class Tenure(Sessions):
     def claimed(self, letter: Letter) -> str | None:
         """The client of a session is connected to the process that has sent this; what it is to be told, if anything.
 
-        None where it is told by what follows: the session is released, or is read from there from now on.
+        None where it is told by what follows: the session is being released, or is read from there from now on.
         """
         session_id, link = letter.fields["session"], letter.fields["link"]
         journal = self.journals.get(session_id)
@@ -148,7 +147,7 @@ class Tenure(Sessions):
             return "unknown"
         session = journal.session
         if journal.released:
-            return "free"
+            return None
         if self._is_idle(journal):
             place = self._places[session_id]
             if isinstance(place, Afar):
