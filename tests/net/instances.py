@@ -51,6 +51,9 @@ class Way:
             raise StoreError("the store did not answer")
         return answer
 
+    def lane(self, session_id: str) -> str:
+        return self._store.lane(session_id)
+
     async def open(self) -> None:
         await self._through(self._store.open())
 
