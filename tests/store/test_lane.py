@@ -112,6 +112,8 @@ class TestTrouble:
                 for call in (blocked, waiting):
                     with pytest.raises(StoreError, match="this store is closed"):
                         await call
+                with pytest.raises(StoreError, match="this store is closed"):
+                    await way.lanes.call(push(1))
 
         asyncio.run(main())
 

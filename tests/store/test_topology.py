@@ -144,23 +144,32 @@ class TestSlots:
 
 class TestNodes:
     def test_one_that_dies_takes_only_its_own_sessions_with_it(self, cluster: RedisCluster) -> None:
-        async def main() -> None:
-            async with opened(cluster.url) as store:
-                assert await store.write(map(first, NAMES)) == [Outcome.DONE] * 3
-                assert len({store.lane(name) for name in NAMES}) == 3
-                cluster.nodes[1].kill()
-                # It is asked for again and again, and nobody else waits for that, or loses a connection by it.
-                failing = asyncio.create_task(until_done(store, later("s_3", 2)))
-                for number in range(2, 100):
-                    assert await store.write([later("s_2", number)]) == [Outcome.DONE]
-                    assert await store.write([later("s_1", number)]) == [Outcome.DONE]
-                    await asyncio.sleep(0.002)
-                assert not failing.done()
-                cluster.nodes[1].start()  # without what it had
-                assert await failing is Outcome.LOST
-                assert await until_done(store, first("s_3")) is Outcome.DONE
+        async def main(store: RedisStore) -> None:
+            assert await store.write(map(first, NAMES)) == [Outcome.DONE] * 3
+            assert len({store.lane(name) for name in NAMES}) == 3
+            receiving = asyncio.create_task(store.receive())
+            cluster.nodes[1].kill()
+            # It is asked for again and again, and nobody else waits for that, or loses a connection by it.
+            failing = asyncio.create_task(until_done(store, later("s_3", 2)))
+            for number in range(2, 100):
+                assert await store.write([later("s_2", number)]) == [Outcome.DONE]
+                assert await store.write([later("s_1", number)]) == [Outcome.DONE]
+                await asyncio.sleep(0.005)
+            assert not failing.done() and not receiving.done()
+            await store.post([(store.process, b"letter")])
+            assert await receiving == [b"letter"]
+            cluster.nodes[1].start()  # without what it had
+            assert await failing is Outcome.LOST
+            assert await until_done(store, first("s_3")) is Outcome.DONE
 
-        asyncio.run(main())
+        async def find_a_process() -> None:
+            while True:
+                async with opened(cluster.url) as store:
+                    # Its letters are on another node.
+                    if cluster.node_of(f"{{{store.process}}}") != 1:
+                        return await main(store)
+
+        asyncio.run(find_a_process())
         cluster.wait()
 
     def test_a_replica_takes_the_place_of_one_that_dies(self, tmp_path: Path) -> None:

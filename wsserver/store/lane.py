@@ -30,6 +30,8 @@ _PIPELINE = 256
 
 logger = logging.getLogger(__name__)
 
+_CLOSED = "this store is closed"
+
 _Waiting = tuple["Command", "asyncio.Future[Any]"]
 
 
@@ -40,9 +42,14 @@ class Lanes:
         self._client = client
         self._shown = shown
         self._lanes: dict[str, Lane] = {}
+        self._closed = False
 
     def call(self, command: Command) -> asyncio.Future[Any]:
         """Sends a command; what Redis answers, or `StoreError`. Those of one key are done in the order of the calls."""
+        if self._closed:
+            future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            future.set_exception(StoreError(_CLOSED))
+            return future
         node = self.node(command.key)
         lane = self._lanes.get(node)
         if lane is None:
@@ -58,7 +65,8 @@ class Lanes:
         return ""
 
     async def close(self) -> None:
-        """Ends what is under way."""
+        """Ends what is under way; nothing may be called any more."""
+        self._closed = True
         for lane in self._lanes.values():
             await lane.close()
 
@@ -102,7 +110,7 @@ class Lane:
             self._task = None
             for _, future in (*batch, *self._waiting):
                 if not future.done():
-                    future.set_exception(StoreError("this store is closed"))
+                    future.set_exception(StoreError(_CLOSED))
             self._waiting.clear()
 
     def _settle(self, batch: list[_Waiting], answers: Sequence[Any]) -> None:
