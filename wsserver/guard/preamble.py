@@ -81,6 +81,9 @@ def _source_v1(data: bytes) -> str | None:
     words = data[len(_V1) : -2].split(b" ")
     if words[0] == b"UNKNOWN":
         return None
+    if b"%" in data:
+        # `ipaddress` takes any text for the zone of an address, also one with spaces of other kinds and ends of lines.
+        raise PreambleError("the preamble names addresses with zones")
     try:
         family, client, server, *ports = (word.decode("ascii") for word in words)
         address = {"TCP4": IPv4Address, "TCP6": IPv6Address}[family]
