@@ -14,6 +14,8 @@ from ..errors import HandshakeError
 from .limits import Counts, Rates
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..config import Config
 
 #: Open sockets of one address for each connection that it may have: the others shake hands or are being refused.
@@ -57,7 +59,7 @@ class Seats:
 class Seat:
     """What one socket holds. It takes nothing twice, and nothing once it has left."""
 
-    __slots__ = ("_admitted", "_left", "_seats", "_socket", "_user", "address")
+    __slots__ = ("_admitted", "_give_back", "_left", "_seats", "_socket", "_user", "address")
 
     def __init__(self, seats: Seats, address: str | None) -> None:
         self._seats = seats
@@ -66,6 +68,7 @@ class Seat:
         self._user: str | None = None
         self._admitted = False
         self._left = False
+        self._give_back: Callable[[], None] | None = None  # what it holds elsewhere
 
     def admit(self, address: str | None, now: float) -> None:
         """A well-formed handshake has come from the client at `address`. Raises `HandshakeError` 429 or 503."""
@@ -80,7 +83,7 @@ class Seat:
             raise HandshakeError(503, "the server is full", [("Retry-After", str(_RETRY_AFTER))], reason="full")
         if address is not None and not seats.addresses.take(address):
             seats.connections.release(None)
-            raise _too_many("too many connections from your address", _RETRY_AFTER, "address")
+            raise too_many("address")
         self.address = address
         self._admitted = True
 
@@ -91,8 +94,20 @@ class Seat:
             return
         assert self._user is None, "a connection has one user"
         if not self._seats.users.take(user):
-            raise _too_many("too many connections of this user", _RETRY_AFTER, "user")
+            raise too_many("user")
         self._user = user
+
+    @property
+    def user(self) -> str | None:
+        """The user, as far as it holds a place of theirs."""
+        return self._user
+
+    def share(self, give_back: Callable[[], None]) -> None:
+        """It holds something elsewhere too, which `give_back` gives back; now, where it has left meanwhile."""
+        if self._admitted:
+            self._give_back = give_back
+        else:
+            give_back()
 
     @property
     def owner(self) -> Owner | None:
@@ -112,6 +127,9 @@ class Seat:
         if self._user is not None:
             seats.users.release(self._user)
             self._user = None
+        if self._give_back is not None:
+            give_back, self._give_back = self._give_back, None
+            give_back()
 
     def leave(self) -> None:
         """Gives all of it back: the socket is gone."""
@@ -120,6 +138,12 @@ class Seat:
         if self._socket is not None:
             self._seats.sockets.release(self._socket)
             self._socket = None
+
+
+def too_many(kind: str) -> HandshakeError:
+    """What a connection more of an "address", or a "user", is told."""
+    text = "too many connections of this user" if kind == "user" else "too many connections from your address"
+    return _too_many(text, _RETRY_AFTER, kind)
 
 
 def _too_many(text: str, wait: float, reason: str) -> HandshakeError:

@@ -190,6 +190,9 @@ class Opening(asyncio.Protocol):
                     count(house.ledger.counters.resumes, "unknown")
             if user is not None:
                 seat.admit_user(user)
+            if entry is not None and house.sessions.waits:
+                await house.sessions.sit(seat, entry)
+                self._check()
             if entry is not None and entry.claim is None and house.on_open is not None:
                 await self._ask(house.on_open, entry.session, request)
             self._open(upgrade, seat, entry, expires, request.headers.get("traceparent"))

@@ -79,6 +79,7 @@ class Cluster:
         self._heart.cancel()
         await asyncio.wait((self._heart,))
         self._asked.stop()
+        await self.sessions.stop()
         await self._exchange.stop()
         await self.sessions.copier.stop()
         try:

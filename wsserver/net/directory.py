@@ -21,6 +21,7 @@ from ..wire.close import CloseCode
 from .connection import Connection
 from .mirror import BROKEN, Mirror
 from .revival import revive
+from .seating import Seating
 from .sessions import Entry
 from .tenure import GRACE, KEEPING, TAKEN_OVER, Tenure
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ..chat.claim import Claim
     from ..chat.session import Session
     from ..config import Config
+    from ..guard.seats import Seat
     from ..store.port import Copy, Store
     from .journal import Journal
     from .ledger import Ledger
@@ -63,7 +65,11 @@ class Directory(Tenure):
         super().__init__(config, loop, sweeper, turns, ledger, on_close, store)
         self._store = store
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}  # with how many use them
+        self._seating = Seating(store, config, loop, self.copier.missed)
         self._takings: set[asyncio.Task[Journal | None]] = set()
+
+    async def sit(self, seat: Seat, entry: Entry) -> None:
+        await self._seating.sit(seat, comes_back=entry.claim is not None)
 
     async def enter(self, user: str | None, claim: Claim | None) -> Entry:
         """The session that is claimed, wherever it is, else a new one. Raises `HandshakeError` 503."""
@@ -86,6 +92,10 @@ class Directory(Tenure):
             self.copier.missed(exc)
             raise HandshakeError(503, _OUT_OF_REACH, [("Retry-After", "1")], reason="store") from exc
         raise HandshakeError(503, "the session is still busy elsewhere", [("Retry-After", "1")], reason="store")
+
+    async def stop(self) -> None:
+        """Returns once nothing of it waits for the store."""
+        await self._seating.stop()
 
     @asynccontextmanager
     async def alone(self, session_id: str) -> AsyncIterator[None]:

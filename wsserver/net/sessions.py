@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..chat.claim import Claim
     from ..chat.turn import Cause
     from ..config import Config
-    from ..guard.seats import Owner
+    from ..guard.seats import Owner, Seat
     from .ledger import Ledger
     from .sweeper import Sweeper
     from .turns import Turns
@@ -137,6 +137,9 @@ class Sessions:
             self._vacate(session)
             return Entry(session, claim)
         return Entry(self._new(user), None)
+
+    async def sit(self, seat: Seat, entry: Entry) -> None:
+        """Takes what the connection of a session holds beyond this process. Raises `HandshakeError` 429."""
 
     def _new(self, user: str | None) -> Session:
         return Session(self._config, user, self.pool)

@@ -148,6 +148,7 @@ class Tenure(Sessions):
         session = journal.session
         if journal.released:
             return None
+        self._vacate(session)
         if self._is_idle(journal):
             place = self._places[session_id]
             if isinstance(place, Afar):
