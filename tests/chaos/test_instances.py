@@ -60,7 +60,7 @@ def test_what_is_not_right_was_told(strike: str, durability: str, monkeypatch: p
     seen = watch_numbers(monkeypatch)
     tempest = Tempest(seed=7, sessions=8, questions=2)
     against(tempest, durability, strike)
-    assert tempest.strikes > 2
+    assert tempest.strikes > 0
     assert sum(tempest.told.values()) + tempest.whole >= 16
     assert tempest.whole > 4
     assert [name for name, times in seen.items() if times > 1] == []

@@ -44,6 +44,7 @@ def test_connections_of_a_user_are_counted_everywhere() -> None:
         async with Peer.connect(one.urls[0], "X-User: ann") as peer:
             assert await status(two.urls[0], "X-User: ann") == 429
             assert await status(two.urls[0], "X-User: bob") == 101
+            await asyncio.sleep(0.1)  # until it is stored
             # Who moves leaves its place to itself.
             async with Peer.connect(two.urls[0] + peer.resume(0), "X-User: ann") as again:
                 assert again.session["data"]["resumed"] is True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from random import random
 from typing import TYPE_CHECKING
 
@@ -56,8 +57,8 @@ class Copier:
         self._released = released
         self._waiting: dict[Journal, None] = {}
         self._urgent: dict[Journal, None] = {}
-        self._delay = _FIRST_DELAY
-        self._misses = 0  # in a row
+        self._flushes: dict[str, asyncio.Task[None]] = {}  # by lane, one at a time
+        self._misses: Counter[str] = Counter()  # in a row, by lane; those of all other calls under ""
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._settled = asyncio.Event()
@@ -66,10 +67,12 @@ class Copier:
 
     async def stop(self) -> None:
         """Copies no more; what is under way may be done or not."""
-        self._task.cancel()
+        tasks = (self._task, *self._flushes.values())
+        for task in tasks:
+            task.cancel()
         if self._timer is not None:
             self._timer.cancel()
-        await asyncio.wait((self._task,))
+        await asyncio.wait(tasks)
 
     @property
     def at_rest(self) -> bool:
@@ -107,11 +110,11 @@ class Copier:
 
     # -- reach -----------------------------------------------------------------------------------------------------
 
-    def missed(self, exc: StoreError) -> None:
+    def missed(self, exc: StoreError, lane: str = "") -> None:
         """The store did not answer: once may happen, twice means that it is out of reach."""
         self.errors += 1
-        self._misses += 1
-        if self._misses > 1 and not self.out:
+        self._misses[lane] += 1
+        if self._misses[lane] > 1 and not self.out:
             self.out = True
             self.outages += 1
             logger.warning("the store is out of reach: sessions go on without it, and cannot move (%s)", exc)
@@ -119,11 +122,10 @@ class Copier:
                 if not journal.log.strict:
                     journal.go_on()
 
-    def reached(self) -> None:
+    def reached(self, lane: str = "") -> None:
         """It did."""
-        self._delay = _FIRST_DELAY
-        self._misses = 0
-        if self.out:
+        del self._misses[lane]
+        if self.out and all(misses < 2 for misses in self._misses.values()):
             self.out = False
             logger.warning("the store is in reach again")
 
@@ -137,22 +139,37 @@ class Copier:
 
     async def _run(self) -> None:
         while True:
-            if not self._urgent:
-                self._wake.clear()
-                if not self._waiting:
-                    self._settled.set()
-                await self._wake.wait()
+            self._wake.clear()
             began = self._loop.time()
-            await self._flush(began)
+            for lane, journals in self._due().items():
+                self._flushes[lane] = self._loop.create_task(self._flush(lane, journals, began))
+            if not (self._urgent or self._waiting or self._flushes):
+                self._settled.set()
+            await self._wake.wait()
             await asyncio.sleep(max(0.0, began + self._interval - self._loop.time()))
 
-    async def _flush(self, began: float) -> None:
+    def _due(self) -> dict[str, list[Journal]]:
+        """What can be written now, by lane: one that is under way gathers meanwhile."""
+        due: dict[str, list[Journal]] = {}
+        for journal in tuple(self._urgent):
+            lane = self._store.lane(journal.session.id)
+            if lane not in self._flushes:
+                due.setdefault(lane, []).append(journal)
+        return due
+
+    async def _flush(self, lane: str, due: list[Journal], began: float) -> None:
+        try:
+            await self._write(lane, due, began)
+        finally:
+            del self._flushes[lane]
+            self._wake.set()
+
+    async def _write(self, lane: str, due: list[Journal], began: float) -> None:
         journals: list[Journal] = []
         writes: list[Write] = []
         size = 0
-        while self._urgent and size < _FLUSH_SIZE:
-            journal = next(iter(self._urgent))
-            del self._urgent[journal]
+        for journal in due:
+            self._urgent.pop(journal, None)
             self._waiting.pop(journal, None)
             if journal.left:
                 continue
@@ -160,19 +177,21 @@ class Copier:
             journals.append(journal)
             writes.append(write)
             size += _size(write)
+            if size > _FLUSH_SIZE:
+                break
         if not writes:
             return
         try:
             outcomes = await self._store.write(writes)
         except StoreError as exc:
-            self.missed(exc)
+            self.missed(exc, lane)
             for journal in journals:
                 journal.hurry()
-            delay, self._delay = self._delay, min(2 * self._delay, _LONGEST_DELAY)
             # Processes that lost it together do not come back together.
+            delay = min(_FIRST_DELAY * 2.0 ** min(self._misses[lane] - 1, 10), _LONGEST_DELAY)
             await asyncio.sleep(delay * (0.5 + random()))
             return
-        self.reached()
+        self.reached(lane)
         # What was marked before has been written, up to a bound.
         self._behind_since = began if self._urgent or self._waiting else None
         # What has left meanwhile wants to know nothing.
