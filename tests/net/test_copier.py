@@ -1,0 +1,133 @@
+"""How sessions are copied to a store: each of its nodes for itself, tokens in passing, what is waited for at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.clock import run_virtually
+from tests.net.instances import Way
+from tests.net.steps import seqs
+from tests.peer import Peer, text_of
+from wsserver import Config, Server, StoreError
+from wsserver.store.memory import Hub
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+
+    from wsserver import Turn
+    from wsserver.store.port import Outcome, Write
+
+    Script = Callable[[Server, "Fork"], Coroutine[None, None, None]]
+
+
+class Fork(Way):
+    """A store of two nodes, the first of which has the first session. `shut` are out of reach, which takes `patience`
+    seconds to find out."""
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(hub)
+        self.lanes: dict[str, str] = {}
+        self.shut: set[str] = set()
+        self.patience = 5.0
+        self.flushes: list[tuple[float, list[str]]] = []
+
+    def lane(self, session_id: str) -> str:
+        return self.lanes.setdefault(session_id, "second" if self.lanes else "first")
+
+    async def write(self, writes: Iterable[Write]) -> list[Outcome]:
+        given = list(writes)
+        [lane] = {self.lane(write.session_id) for write in given}
+        self.flushes.append((asyncio.get_running_loop().time(), [write.session_id for write in given]))
+        if lane in self.shut:
+            await asyncio.sleep(self.patience)
+            raise StoreError(f"the {lane} node is out of reach")
+        return await super().write(given)
+
+
+async def answer(turn: Turn) -> AsyncIterator[str]:
+    for word in ("one ", "two ", "three"):
+        yield word
+
+
+def copy(script: Script, generate: Callable[[Turn], AsyncIterator[str]], durability: str) -> None:
+    async def main() -> None:
+        fork = Fork(Hub(asyncio.get_running_loop().time))
+        config = Config(port=0, redis="redis://127.0.0.1", durability=durability)  # type: ignore[arg-type]
+        async with Server(generate, config, store=fork) as server:
+            await script(server, fork)
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize("durability", ["fast", "strict"])
+def test_a_node_that_is_out_of_reach_holds_up_no_session_of_another(
+    durability: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(server: Server, fork: Fork) -> None:
+        url = server.urls[0]
+        async with Peer.connect(url) as near, Peer.connect(url) as far:
+            assert fork.lane(far.session["session_id"]) == "second"
+            fork.shut.add("second")
+            await far.ask("go", id="m1")
+            await asyncio.sleep(0.5)  # its flush is under way
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            for number in range(1, 4):
+                await near.ask("go")
+                events = await near.turn()
+                assert text_of(events) == "one two three"
+                assert seqs(events)[-1] == 5 * number
+            assert loop.time() - began < 1.0
+            fork.shut.clear()
+            assert (await far.event("ack"))["data"]["ref"] == "m1"
+
+    with caplog.at_level(logging.WARNING, "wsserver"):
+        copy(story, answer, durability)
+
+
+def test_a_node_that_stays_away_is_told_of_once_and_others_do_not_call_it_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story(server: Server, fork: Fork) -> None:
+        url = server.urls[0]
+        async with Peer.connect(url) as near, Peer.connect(url) as far:
+            assert fork.lane(far.session["session_id"]) == "second"
+            fork.shut.add("second")
+            fork.patience = 0.1
+            await far.ask("go", id="m1")
+            for _ in range(10):
+                await near.ask("go")
+                await near.turn()
+                await asyncio.sleep(1.0)
+            # Where nothing has to be stored first, nobody waits for it.
+            assert (await far.event("ack"))["data"]["ref"] == "m1"
+            assert len(caplog.messages) == 1 and "out of reach" in caplog.messages[0]
+            fork.shut.clear()
+            await asyncio.sleep(10.0)
+            assert len(caplog.messages) == 2 and "in reach again" in caplog.messages[1]
+
+    with caplog.at_level(logging.WARNING, "wsserver.net"):
+        copy(story, answer, "fast")
+
+
+def test_tokens_are_copied_several_times_a_second() -> None:
+    async def paced(turn: Turn) -> AsyncIterator[str]:
+        for number in range(100):
+            yield f"{number} "
+            await asyncio.sleep(0.03)
+
+    async def story(server: Server, fork: Fork) -> None:
+        async with Peer.connect(server.urls[0]) as peer:
+            await peer.ask("go")
+            await peer.turn()
+            during = len(fork.flushes)
+            assert 10 <= during <= 25  # of 3 seconds
+            await asyncio.sleep(0.3)
+            record = await fork.find(peer.session["session_id"])
+            assert record is not None and record.head == 102
+
+    copy(story, paced, "fast")
