@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +49,16 @@ class Fork(Way):
         return await super().write(given)
 
 
+@asynccontextmanager
+async def two_of(server: Server) -> AsyncIterator[tuple[Peer, Peer]]:
+    """The clients of the first session, which is on the first node, and of the second one."""
+    async with Peer.connect(server.urls[0]) as near:
+        await asyncio.sleep(1.0)
+        async with Peer.connect(server.urls[0]) as far:
+            await asyncio.sleep(1.0)
+            yield near, far
+
+
 async def answer(turn: Turn) -> AsyncIterator[str]:
     for word in ("one ", "two ", "three"):
         yield word
@@ -68,8 +79,7 @@ def test_a_node_that_is_out_of_reach_holds_up_no_session_of_another(
     durability: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story(server: Server, fork: Fork) -> None:
-        url = server.urls[0]
-        async with Peer.connect(url) as near, Peer.connect(url) as far:
+        async with two_of(server) as (near, far):
             assert fork.lane(far.session["session_id"]) == "second"
             fork.shut.add("second")
             await far.ask("go", id="m1")
@@ -93,8 +103,7 @@ def test_a_node_that_stays_away_is_told_of_once_and_others_do_not_call_it_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def story(server: Server, fork: Fork) -> None:
-        url = server.urls[0]
-        async with Peer.connect(url) as near, Peer.connect(url) as far:
+        async with two_of(server) as (near, far):
             assert fork.lane(far.session["session_id"]) == "second"
             fork.shut.add("second")
             fork.patience = 0.1
@@ -112,6 +121,48 @@ def test_a_node_that_stays_away_is_told_of_once_and_others_do_not_call_it_back(
 
     with caplog.at_level(logging.WARNING, "wsserver.net"):
         copy(story, answer, "fast")
+
+
+def test_a_session_whose_node_has_a_successor_is_in_reach_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(server: Server, fork: Fork) -> None:
+        async with Peer.connect(server.urls[0]) as peer:
+            name = peer.session["session_id"]
+            fork.shut.add(fork.lane(name))
+            fork.patience = 0.1
+            await peer.ask("go")
+            await peer.turn()
+            await asyncio.sleep(5.0)
+            assert server.cluster is not None and server.cluster.sessions.copier.out
+            fork.lanes[name] = "successor"
+            await asyncio.sleep(15.0)
+            assert not server.cluster.sessions.copier.out
+            record = await fork.find(name)
+            assert record is not None and record.head == 5
+
+    with caplog.at_level(logging.WARNING, "wsserver.net"):
+        copy(story, answer, "fast")
+    assert ["in reach again" in message for message in caplog.messages] == [False, True]
+
+
+def test_a_session_whose_lane_changes_has_one_write_at_a_time(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(server: Server, fork: Fork) -> None:
+        async with Peer.connect(server.urls[0]) as peer:
+            name = peer.session["session_id"]
+            await asyncio.sleep(1.0)
+            fork.flush_time = 0.5
+            await peer.ask("go")
+            await asyncio.sleep(0.1)
+            before = len(fork.flushes)
+            fork.lanes[name] = "successor"
+            await server.push(name, "news")
+            await asyncio.sleep(0.3)
+            assert len(fork.flushes) == before
+            await peer.event("news")
+            await peer.turn()
+
+    with caplog.at_level(logging.WARNING, "wsserver.net"):
+        copy(story, answer, "strict")
+    assert not caplog.messages
 
 
 def test_tokens_are_copied_several_times_a_second() -> None:

@@ -1,4 +1,4 @@
-"""Copies the sessions of a server to the store: one flush at a time, while the next gathers.
+"""Copies the sessions of a server to the store: one flush at a time in each of its lanes, while the next gathers.
 
 Tokens are copied in passing, several times a second; where somebody waits, for the `ack` of a message or for a token
 that may not be shown before, the flush follows at once. A store that is out of reach is tried again, less and less
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: For so long tokens gather that nobody waits for, in seconds: each write costs as much as thirty of them.
-_GATHERING = 0.025
+_GATHERING = 0.2
 
 #: About so many bytes of events go in one flush.
 _FLUSH_SIZE = 2**22
@@ -58,6 +58,7 @@ class Copier:
         self._waiting: dict[Journal, None] = {}
         self._urgent: dict[Journal, None] = {}
         self._flushes: dict[str, asyncio.Task[None]] = {}  # by lane, one at a time
+        self._under_way: set[Journal] = set()
         self._misses: Counter[str] = Counter()  # in a row, by lane; those of all other calls under ""
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -143,6 +144,9 @@ class Copier:
             began = self._loop.time()
             for lane, journals in self._due().items():
                 self._flushes[lane] = self._loop.create_task(self._flush(lane, journals, began))
+            for lane in self._misses.keys() - self._flushes.keys() - {""}:
+                # Its sessions have ended, or go another way: there is a new primary.
+                self.reached(lane)
             if not (self._urgent or self._waiting or self._flushes):
                 self._settled.set()
             await self._wake.wait()
@@ -153,7 +157,8 @@ class Copier:
         due: dict[str, list[Journal]] = {}
         for journal in tuple(self._urgent):
             lane = self._store.lane(journal.session.id)
-            if lane not in self._flushes:
+            # A session whose lane has changed has one write at a time all the same.
+            if lane not in self._flushes and journal not in self._under_way:
                 due.setdefault(lane, []).append(journal)
         return due
 
@@ -181,6 +186,7 @@ class Copier:
                 break
         if not writes:
             return
+        self._under_way.update(journals)
         try:
             outcomes = await self._store.write(writes)
         except StoreError as exc:
@@ -191,6 +197,8 @@ class Copier:
             delay = min(_FIRST_DELAY * 2.0 ** min(self._misses[lane] - 1, 10), _LONGEST_DELAY)
             await asyncio.sleep(delay * (0.5 + random()))
             return
+        finally:
+            self._under_way.difference_update(journals)
         self.reached(lane)
         # What was marked before has been written, up to a bound.
         self._behind_since = began if self._urgent or self._waiting else None

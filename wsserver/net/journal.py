@@ -73,6 +73,7 @@ class Journal:
         "_held",
         "_number",
         "_origin",
+        "_repeated",
         "_said",
         "_state",
         "_stored",
@@ -111,6 +112,7 @@ class Journal:
         self._anew = fence == 0  # all of it is to be written, and `created`
         self._stored = fence > 0  # the store has known it
         self._write: Write | None = None  # under way, or nobody knows whether it was done
+        self._repeated = False
         self._turns: dict[int, _Open] = {}
         self._said: Said | None = None  # the last of the history that is stored
         self._state = b""
@@ -202,6 +204,7 @@ class Journal:
     def next_write(self, now: float) -> Write:
         """What is to be written now: what nobody knows of once more, or what has changed."""
         self.marked = self.urgent = False
+        self._repeated = self._write is not None
         if self._write is None:
             self._number += 1
             self._write = self._ending() if self.ended else self._changes()
@@ -219,6 +222,9 @@ class Journal:
         elif outcome is Outcome.DONE:
             assert write is not None
             self._done(write)
+            if self._repeated:
+                # What has changed since was marked, but is not in it.
+                self.hurry()
         elif outcome is Outcome.FENCED:
             self._copier.when_settled(self, outcome)
         else:
