@@ -83,3 +83,7 @@ class TestSubprotocol:
 @pytest.mark.parametrize("token, session_id", [("s_x.secret", "s_x"), ("s_x", "s_x"), (".", ""), ("s_x.a.b", "s_x")])
 def test_a_token_names_its_session(token: str, session_id: str) -> None:
     assert Claim(token, 1, 0).session_id == session_id
+
+
+def test_it_does_not_show_its_token() -> None:
+    assert repr(Claim("s_x.secret", 1, 7)) == "<Claim to s_x after 1.7>"

@@ -121,3 +121,7 @@ class TestChoice:
 def test_the_libraries_are_there() -> None:
     keys.require()
     assert keys.of_secret(SECRET, ["HS256"]).kid is None
+
+
+def test_a_key_does_not_show_what_it_is_made_of() -> None:
+    assert repr(keys.of_secret(SECRET * 2, ["HS384", "HS256"])) == "<Key None for HS256, HS384>"

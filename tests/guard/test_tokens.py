@@ -310,3 +310,7 @@ class TestForms:
         for said in ({"sub": "ada\nx"}, {"exp": "soon"}, {"aud": "elsewhere"}, {"exp": 1}):
             reason = refusal(signed(claims(**said)))
             assert not any(str(value) in reason.split() for value in said.values())
+
+    def test_it_does_not_show_itself(self) -> None:
+        token = signed(claims(), {"alg": "HS256", "kid": "1"})
+        assert repr(tokens.read(token, Policy(frozenset({"HS256"})))) == "<Unverified HS256 1>"

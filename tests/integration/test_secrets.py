@@ -14,6 +14,9 @@ from tests.clock import run_virtually
 from tests.issuer import SECRET, Endpoint, base64url, jwk, private, signed
 from tests.peer import CLOSE, Peer, Refused, request
 from wsserver import Config, Request, Server, Turn, User
+from wsserver.chat import events
+from wsserver.net import requests
+from wsserver.wire.handshake import Upgrade
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -175,3 +178,21 @@ def test_the_settings() -> None:
     )
     assert MARK not in repr(config)
     assert repr(config).count("seen") == 2
+
+
+@pytest.mark.parametrize(
+    "thing, shown",
+    [
+        (Request("GET", "/ws/chat", MARK, {"authorization": MARK}, "1.1"), "path='/ws/chat'"),
+        (Upgrade("key", [f"bearer.{MARK}"], []), "key='key'"),
+        (requests.Request("POST", ("sessions",), {MARK: MARK}, {"authorization": MARK}, MARK.encode()), "'sessions'"),
+        (events.Message(MARK, "m7"), "id='m7'"),
+        (events.Answer("c_1", MARK), "call_id='c_1'"),
+        (events.Ping(MARK), "id=None"),
+        (events.Auth(MARK), "id=None"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_might_be_logged_some_day(thing: object, shown: str) -> None:
+    assert shown in repr(thing)
+    assert MARK not in repr(thing)

@@ -22,6 +22,9 @@ class Claim(NamedTuple):
     epoch: int
     last_seq: int
 
+    def __repr__(self) -> str:
+        return f"<Claim to {self.session_id} after {self.epoch}.{self.last_seq}>"
+
     @property
     def session_id(self) -> str:
         """The session that the token names."""

@@ -46,6 +46,9 @@ class Key(NamedTuple):
     material: Any
     kid: str | None = None
 
+    def __repr__(self) -> str:
+        return f"<Key {self.kid} for {', '.join(sorted(self.algorithms))}>"
+
 
 def of_secret(secret: str, algorithms: Iterable[str]) -> Key:
     """The key of a shared secret. Raises `ConfigError` for one that can be guessed, or that is no secret at all."""

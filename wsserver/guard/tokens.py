@@ -36,6 +36,9 @@ class Unverified(NamedTuple):
     algorithm: str
     kid: str | None
 
+    def __repr__(self) -> str:
+        return f"<Unverified {self.algorithm} {self.kid}>"
+
 
 def read(text: str, policy: Policy) -> Unverified:
     """Judges the form and the header of a token. Raises `InvalidToken`."""
