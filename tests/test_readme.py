@@ -218,7 +218,7 @@ def test_every_refusal_has_its_reason() -> None:
                 given = [keyword.value for keyword in node.keywords if keyword.arg == "reason"] or node.args[2:]
                 raised |= {ast.literal_eval(value) for value in given if isinstance(value, ast.Constant)}
                 assert given, f"{path.name}:{node.lineno}"
-            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".cut"):
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith((".cut", "too_many")):
                 raised |= {one.value for one in ast.walk(node) if isinstance(one, ast.Constant)}
     assert raised | {"application"} == REASONS
 
