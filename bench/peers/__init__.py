@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: The node_modules folder that holds `ws`; without it the one of this checkout.
 _NODE_PATH = "WSSERVER_TEST_NODE_PATH"
+#: Address of a Redis for what needs one.
+_REDIS = "WSSERVER_BENCH_REDIS"
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -106,6 +108,17 @@ def _unlimited() -> Peer:
     )
 
 
+def _shared() -> Peer:
+    """The same server with its sessions on a Redis, whose CPU time is not in what is measured."""
+    ours, redis = _ours(), os.environ.get(_REDIS, "")
+    return Peer(
+        name="ours-redis",
+        commands={work: ours.commands[work] for work in ("stream", "paced", "idle", "resume")},
+        environment={**ours.environment, "WSSERVER_REDIS": redis},
+        missing="" if redis else f"{_REDIS} names no Redis",
+    )
+
+
 def _node() -> Peer:
     """`ws` of Node, where both are."""
     modules = os.environ.get(_NODE_PATH) or str(_ROOT / "node_modules")
@@ -136,6 +149,7 @@ def _all() -> dict[str, Peer]:
     peers = (
         _ours(),
         _unlimited(),
+        _shared(),
         _served("raw", "raw", work=_ALL_WORK),
         _served("raw-batched", "raw", "batched", work=("stream", "paced")),
         _served("picows", "picows", needs=("picows",), work=_ALL_WORK),
