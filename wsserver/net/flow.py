@@ -190,6 +190,10 @@ class Pump:
     @property
     def unsent(self) -> int:
         """Bytes that wait, wherever: in the log, in the queue, in the transport."""
+        cursor = self._cursor
+        if not self.paused and not self._protocol.queued and (cursor is None or cursor.seq == cursor.log.head):
+            # So it is with most, and all of them are asked.
+            return 0
         return self.waiting + self.handed - self.taken
 
     def attach(self, session: Session, cursor: Cursor, *, missed: int | None = None) -> None:
