@@ -158,6 +158,18 @@ class TestGathering:
 
         run_virtually(main())
 
+    def test_what_one_loop_has_left_another_writes(self, logger: logging.Logger) -> None:
+        stream = to(logger)
+
+        async def main(said: str, seconds: float) -> None:
+            logger.info(said)
+            await asyncio.sleep(seconds)
+
+        run_virtually(main("one", 0))
+        assert stream.getvalue() == ""
+        run_virtually(main("two", 0.2))
+        assert stream.getvalue() == "one\ntwo\n"
+
     def test_a_warning_takes_along_what_waits(self, logger: logging.Logger) -> None:
         async def main() -> None:
             stream = to(logger)

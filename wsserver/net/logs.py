@@ -187,6 +187,7 @@ class Gathering(logging.StreamHandler["TextIO"]):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._waiting: list[Record | str] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  # which will write it
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -195,19 +196,22 @@ class Gathering(logging.StreamHandler["TextIO"]):
         except Exception:
             self.handleError(record)
             return
-        if record.levelno >= logging.WARNING:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # another thread, before it and after it
+            loop = None
+        if loop is None or record.levelno >= logging.WARNING:
             self.flush()
-        elif len(self._waiting) == 1:
-            try:
-                asyncio.get_running_loop().call_later(_GATHER, self.flush)
-            except RuntimeError:  # no loop here: another thread, or before it runs
-                self.flush()
+        elif loop is not self._loop:
+            # An earlier loop may have ended before it has written what it was to.
+            self._loop = loop
+            loop.call_later(_GATHER, self.flush)
 
     def flush(self) -> None:
         """Writes what waits."""
         self.acquire()
         try:
-            waiting, self._waiting = self._waiting, []
+            waiting, self._waiting, self._loop = self._waiting, [], None
             if waiting:
                 lines = [one if isinstance(one, str) else self.format(one) for one in waiting]
                 self.stream.write("\n".join(lines) + "\n")
