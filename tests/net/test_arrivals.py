@@ -8,7 +8,8 @@ import os
 import resource
 import socket
 import ssl
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -403,3 +404,30 @@ def test_on_a_loop_that_cannot_watch_sockets(monkeypatch: pytest.MonkeyPatch, ca
             await asyncio.open_connection("127.0.0.1", urlsplit(server.urls[0]).port)
 
     asyncio.run(main())
+
+
+def test_what_is_cut_is_counted(run: Run) -> None:
+    async def main() -> None:
+        config = Config(port=0, proxy_protocol=True, max_connections_per_ip=1)
+        async with Server(answer, config) as server:
+            url = urlsplit(server.urls[0])
+
+            async def cut(first: bytes) -> None:
+                async with Peer.socket(f"http://{url.netloc}") as peer:
+                    await peer.write(first)
+                    assert await peer.gone() == b""
+
+            await cut(b"GET / HTTP/1.1\r\n\r\n")
+            async with AsyncExitStack() as stack:
+                for _ in range(2):
+                    peer = await stack.enter_async_context(Peer.socket(f"http://{url.netloc}"))
+                    await peer.write(V1 + b"GET")
+                await until(lambda: server.seats.sockets[SOURCE] == 2)
+                await cut(V1)
+            assert server.counters.refused == {"none": {"preamble": 1, "sockets": 1}}
+        async with Server(answer, replace(config, forwarded_allow_ips="192.0.2.1")) as server:
+            async with Peer.socket(server.urls[0].replace("ws:", "http:")) as peer:
+                assert await peer.gone() == b""
+            assert server.counters.refused == {"none": {"preamble": 1}}
+
+    run(main())

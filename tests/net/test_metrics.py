@@ -267,6 +267,8 @@ class TestTurns:
             figures = document(server)
             assert some(figures["turns"]) == {end: 1}
             assert figures["tokens"] == sum(figures["first_token_seconds"]["counts"]) == 0
+            [session] = server.sessions
+            assert session.log.on_token is None, "nothing is kept of the turn"
             assert sum(figures["turn_seconds"]["counts"]) == 1
 
         serve(story)

@@ -223,7 +223,6 @@ class Pump:
         if self._session is not None and self._session.reader is self:
             self._session.detach()
         self._session = self._cursor = self._transport = None
-        self._milestones = ()
 
     def wake(self) -> None:
         """There is something new to send."""

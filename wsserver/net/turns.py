@@ -117,7 +117,6 @@ class Turns:
 
     def expired(self, run: Run) -> None:
         if run.turn.over:
-            self._settle(run)
             run.abandon()
             self._go_on(run.session)
         else:
