@@ -32,7 +32,7 @@ from wsserver.config import flag
 from wsserver.counters import REASONS
 from wsserver.net import ledger, refusal
 from wsserver.net.admin import Admin
-from wsserver.net.logs import MISSING, JsonFormatter, Line, Record
+from wsserver.net.logs import MISSING, JsonFormatter
 from wsserver.net.metrics import METRICS
 from wsserver.store.redis import RedisStore
 from wsserver.wire.close import CloseCode
@@ -229,8 +229,8 @@ def test_the_lines_of_the_log_are_those_of_the_code() -> None:
         assert line.startswith(f"{form.message} ")
         assert re.findall(r"(\w+)=", line) == list(form.fields)
     [shown] = re.findall(r'^\{"time".*\}$', README, re.M)
-    line = Line(ledger._OVER, ("s_9g0vkF…", 1, "completed", MISSING, 1.212, 1.001, 11, MISSING))
-    written = json.loads(JsonFormatter().format(Record("wsserver.access", line)))
+    values = "s_9g0vkF…", 1, "completed", MISSING, 1.212, 1.001, 11, MISSING
+    written = json.loads(JsonFormatter().line(0.0, "wsserver.access", ledger._OVER, values))
     assert {**json.loads(shown), "time": 0, "process": 0} == {**written, "time": 0, "process": 0}
     assert list(json.loads(shown)) == list(written)
 

@@ -39,10 +39,18 @@ def logger() -> Iterator[logging.Logger]:
         handler.close()
 
 
-def to(logger: logging.Logger, formatter: logging.Formatter | None = None) -> io.StringIO:
-    handler = Gathering(stream := io.StringIO())
-    handler.setFormatter(formatter)
-    logger.addHandler(handler)
+class Plain(TextFormatter):
+    """Without a time."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage()
+
+    def line(self, created: float, name: str, form: Form, values: tuple[Any, ...]) -> str:
+        return form.text(values)
+
+
+def to(logger: logging.Logger, formatter: logs.Formatter | None = None) -> io.StringIO:
+    logger.addHandler(Gathering(stream := io.StringIO(), formatter or Plain()))
     return stream
 
 
@@ -65,7 +73,7 @@ class TestText:
         record = logger.makeRecord("tea", logging.INFO, "", 0, "", (), None)
         shown = []
         for created in (1e9, 1e9 + 0.5, 1e9 + 1):
-            record.created, record.msecs = created, created % 1 * 1000
+            record.created = created
             shown.append(formatter.formatTime(record)[-6:])
         assert shown == ["40,000", "40,500", "41,000"]
 
@@ -239,6 +247,84 @@ def new_root(monkeypatch: pytest.MonkeyPatch) -> Callable[[], logging.Logger]:
     return make
 
 
+class TestTheShortWay:
+    """A line that only our handler hears does not go through `logging`: it must come out the same."""
+
+    @pytest.fixture(params=["text", "json"])
+    def formatter(self, request: pytest.FixtureRequest) -> logs.Formatter:
+        return TextFormatter("worker 1") if request.param == "text" else JsonFormatter("worker 1")
+
+    @pytest.fixture
+    def access(self) -> Iterator[logging.Logger]:
+        """A child of a logger, of the root logger that a test makes."""
+        names = ("tea_house", "tea_house.access")
+        yield logging.getLogger(names[1])
+        for name in names:
+            logger = logging.getLogger(name)
+            logger.handlers, logger.filters, logger.propagate = [], [], True
+
+    def test_comes_to_the_same(
+        self,
+        new_root: Callable[[], logging.Logger],
+        access: logging.Logger,
+        formatter: logs.Formatter,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("time.time", lambda: 1e9 + 0.25)
+        parent = logging.getLogger("tea_house")
+        written = []
+        for interfere in (
+            lambda root: None,
+            lambda root: root.addHandler(logging.NullHandler()),
+            lambda root: root.handlers[0].addFilter(lambda record: True),
+            lambda root: parent.addHandler(logging.NullHandler()),
+            lambda root: access.addFilter(lambda record: True),
+        ):
+            root = new_root()
+            monkeypatch.setattr(parent, "parent", root)
+            root.addHandler(Gathering(stream := io.StringIO(), formatter))
+            interfere(root)
+            write(access, FORM, 3, "ada\n")
+            written.append(stream.getvalue())
+        assert written[0].count("\n") == 1
+        assert "ada" in written[0]
+        assert len(written) == 5
+        assert len(set(written)) == 1
+
+    def test_who_does_not_want_it_does_not_get_it(
+        self, new_root: Callable[[], logging.Logger], access: logging.Logger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        parent = logging.getLogger("tea_house")
+        for interfere in (
+            lambda handler: handler.addFilter(lambda record: False),
+            lambda handler: handler.setLevel(logging.WARNING),
+            lambda handler: setattr(parent, "propagate", False),
+        ):
+            root = new_root()
+            monkeypatch.setattr(parent, "parent", root)
+            parent.handlers, parent.propagate = [], True
+            root.addHandler(handler := Gathering(stream := io.StringIO(), Plain()))
+            interfere(handler)
+            write(access, FORM, 3, 4)
+            assert stream.getvalue() == ""
+
+    def test_lines_leave_together_a_moment_later(
+        self, new_root: Callable[[], logging.Logger], access: logging.Logger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def main() -> None:
+            root = new_root()
+            monkeypatch.setattr(logging.getLogger("tea_house"), "parent", root)
+            root.addHandler(Gathering(stream := io.StringIO(), Plain()))
+            write(access, FORM, 1, MISSING)
+            root.warning("two")
+            write(access, FORM, 3, MISSING)
+            assert stream.getvalue() == "tea is ready pot=1 user=-\ntwo\n"
+            await asyncio.sleep(0.11)
+            assert stream.getvalue().endswith("\ntwo\ntea is ready pot=3 user=-\n")
+
+        run_virtually(main())
+
+
 class TestSetUp:
     @pytest.mark.parametrize(("name", "kind"), [("text", TextFormatter), ("json", JsonFormatter)])
     def test_as_the_settings_say(self, new_root: Callable[[], logging.Logger], name: Any, kind: type) -> None:
@@ -265,7 +351,8 @@ class TestSetUp:
         process: Any = type("Process", (), {"name": "MainProcess"})()
         monkeypatch.setattr("multiprocessing.current_process", lambda: process)
         logs.set_up(Config(), "worker 2")
-        stream = to(logger, logging.Formatter("%(processName)s"))
+        logger.addHandler(mine := logging.StreamHandler(stream := io.StringIO()))
+        mine.setFormatter(logging.Formatter("%(processName)s"))
         write(logger, FORM, 1, 2)
         assert (stream.getvalue(), process.name) == ("worker 2\n", "worker 2")
 

@@ -16,4 +16,4 @@ class Traffic:
     @property
     def id(self) -> str:
         """A short name for the log. It is made up when asked for: ten thousand idle connections hold none."""
-        return f"{hash((id(self), self.opened)) & 0xFFFFFFFFFF:010x}"
+        return hex(hash((id(self), self.opened)) & 0xFFFFFFFFFF)[2:]
