@@ -23,9 +23,16 @@ def test_a_peer_without_its_library_is_missing(tmp_path: Path, monkeypatch: pyte
         peers.load("node-ws")
 
 
+def test_a_peer_without_its_redis_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WSSERVER_BENCH_REDIS", raising=False)
+    with pytest.raises(peers.PeerMissing, match="ours-redis: WSSERVER_BENCH_REDIS names no Redis"):
+        peers.load("ours-redis")
+
+
 @pytest.mark.parametrize("name", [name for name in peers.names() if name not in ("ours", "raw", "picows")])
-def test_each_does_the_same_work(name: str) -> None:
+def test_each_does_the_same_work(name: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One turn, of which every envelope is read; those that tests of jobs meet are left out."""
+    monkeypatch.setenv("WSSERVER_BENCH_REDIS", redis_url)
     try:
         peer = peers.load(name)
     except peers.PeerMissing as missing:
