@@ -84,8 +84,8 @@ class Fleet:
             instance.close()
 
     def fate(self) -> Fate:
-        """Most are cut after some seconds of talking."""
-        return Fate(10**9, self.chance.randrange(2000, 30_000), silent=self.chance.random() < 0.1)
+        """They are cut after some seconds of talking."""
+        return Fate(10**9, self.chance.randrange(2000, 30_000))
 
     async def replace(self) -> None:
         """One is killed, and another one started."""
