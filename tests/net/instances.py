@@ -149,6 +149,12 @@ def share(script: Callable[[Instances], Coroutine[Any, Any, None]], generate: Ge
 
     async def main() -> None:
         async with AsyncExitStack() as stack, asyncio.timeout(24 * 3600):
-            await script(Instances(generate, stack, settings))
+            instances = Instances(generate, stack, settings)
+            try:
+                await script(instances)
+            finally:
+                # Else none of them could end.
+                for server in instances.ways:
+                    instances.go_on(server)
 
     run_virtually(main())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 async def stored(instances: Instances, server: Server) -> None:
     """Returns once all is stored."""
     assert server.cluster is not None
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.5)
     await server.cluster.sessions.copier.settled()
 
 

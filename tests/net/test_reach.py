@@ -41,7 +41,7 @@ def test_tokens_gather_and_an_end_goes_with_what_it_ends() -> None:
         async with Peer.connect(server.urls[0]) as peer:
             await peer.ask("go", id="m1")
             await peer.turn()
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.5)
             writes = instances.ways[server].writes
             assert len(writes) < 40, "a round trip for many tokens"
             assert [sorted(write.accepted) for write in writes if write.accepted] == [[1]]
@@ -50,7 +50,7 @@ def test_tokens_gather_and_an_end_goes_with_what_it_ends() -> None:
             assert last.batch is not None
             assert b'"complete"' in last.batch.pieces[-1].values[-1]
             assert last.batch.last == 202
-            assert len(last.history) == 1
+            assert b'"assistant"' in last.history[-1]
             batches = [write.batch for write in writes if write.batch is not None]
             assert sum(len(piece.values) for batch in batches for piece in batch.pieces) == 202
 
@@ -66,7 +66,7 @@ def test_what_changed_while_a_write_was_in_doubt_is_written_too(durability: str)
         server = await instances.start()
         async with Peer.connect(server.urls[0]) as peer:
             await begun(peer, steps, 1)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.5)
             way = instances.ways[server]
             way.flush_time, way.closed = 0.05, True
             steps.let(1)
@@ -143,7 +143,7 @@ class TestOutOfReach:
         async def story(instances: Instances) -> None:
             one, two = await instances.start(), await instances.start()
             async with Peer.connect(one.urls[0]) as peer:
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.5)
                 instances.ways[one].closed = True
                 await out_of_reach(one)
                 for _ in range(3):
@@ -169,7 +169,7 @@ class TestOutOfReach:
             one, two = await instances.start(), await instances.start()
             async with Peer.connect(one.urls[0]) as peer:
                 await begun(peer, steps, 1)
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.5)
             instances.ways[two].closed = True
             offer = "Sec-WebSocket-Protocol: wsserver.v1"
             async with Peer.socket(two.urls[0]) as raw:
@@ -192,7 +192,7 @@ class TestTheFence:
             one, two = await instances.start(), await instances.start()
             async with Peer.connect(one.urls[0]) as peer:
                 await begun(peer, steps, 1)
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.5)
                 instances.pause(one)
                 await asyncio.sleep(LEASE)
                 async with Peer.connect(two.urls[0] + peer.resume(2)) as again:
