@@ -59,6 +59,9 @@ DOORS = {
     "pydantic": ("adapters.functions",),
     "pydantic_core": ("adapters.functions",),
     "prometheus_client": ("net.exposition",),
+    "ktem": ("adapters.kotaemon_ktem",),
+    "theflow": ("adapters.kotaemon_ktem",),
+    "sqlmodel": ("adapters.kotaemon_ktem",),
 }
 
 #: To be imported where nothing but the dependencies is installed.
