@@ -23,7 +23,7 @@ import pytest
 import uvicorn
 import websockets
 
-from examples import ask, conversations, echo, fastapi_app, generator, resume_client
+from examples import ask, conversations, echo, fastapi_app, generator, kotaemon_pipeline, resume_client
 from tests.adapters.endpoint import Endpoint, calls, says
 from tests.client.proxy import Fate, failing
 from tests.clock import run_virtually
@@ -95,6 +95,26 @@ def test_generator() -> None:
             question = (await until(peer, "ask"))["data"]
             await peer.send({"event": "answer", "data": {"call_id": question["call_id"], "value": True}})
             assert text_of(await peer.turn()).endswith("has just boiled. ")
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_kotaemon_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kotaemon_pipeline, "PLACE", tmp_path / "conversations")
+
+    async def main() -> None:
+        generate = kotaemon_pipeline.generate
+        async with Server(generate, Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
+            for before in range(2):
+                await peer.ask("How do I make tea?")
+                events = await peer.turn()
+                assert [event["event"] for event in events] == "start source token reset token token complete".split()
+                assert events[1]["data"]["highlights"] == ["water that boils"]
+                said = f"I have 1 notes on this. You have asked {before} questions before."
+                assert text_of(events[3:]) == said
+            [path] = (tmp_path / "conversations").iterdir()
+            assert path.stem == peer.session["session_id"]
+            assert json.loads(path.read_text("utf-8"))["messages"][1] == ["How do I make tea?", said]
 
     asyncio.run(asyncio.wait_for(main(), 30))
 

@@ -15,18 +15,20 @@ from contextlib import AsyncExitStack
 from dataclasses import fields
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import aiohttp
 import pytest
 
 from tests.adapters.endpoint import Endpoint, calls, says
+from tests.adapters.kotaemon_shapes import Document
 from tests.clock import run_virtually
 from tests.peer import Peer, Refused, request, text_of
 from tests.store.redis_server import RedisCluster, RedisServer
 from tests.store.worlds import exercise
 from wsserver import Config, Server
-from wsserver.adapters import openai_errors
+from wsserver.adapters import kotaemon_errors, openai_errors
 from wsserver.adapters.openai import DEFAULT_MODEL
 from wsserver.config import flag
 from wsserver.counters import REASONS
@@ -267,6 +269,42 @@ def test_a_generator_answers_as_shown() -> None:
             assert text_of(events) == "You asked: tea "
 
     asyncio.run(main())
+
+
+def test_a_pipeline_of_kotaemon_answers_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kotaemon is not there, so its two classes are made up; the real ones are used in `tests/real/kotaemon`."""
+
+    class BaseReasoning:
+        def __init__(self, **parameters: Any) -> None:
+            vars(self).update(parameters)
+
+    for name, contents in (
+        ("kotaemon.base", {"Document": Document}),
+        ("ktem.reasoning.base", {"BaseReasoning": BaseReasoning}),
+    ):
+        module = ModuleType(name)
+        vars(module).update(contents)
+        monkeypatch.setitem(sys.modules, name, module)
+    namespace: dict[str, Any] = {}
+    exec(block("test: kotaemon"), namespace)
+
+    async def main() -> None:
+        async with Server(namespace["generate"], Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
+            await peer.ask("tea")
+            events = await peer.turn()
+            assert events[1]["data"] == {"text": "Notes\nNone yet."}
+            assert text_of(events) == "You asked: tea "
+
+    asyncio.run(main())
+
+
+def test_the_errors_that_kotaemon_has_are_those_of_the_code() -> None:
+    section = README.split("### Kotaemon\n", 1)[1].split("\n## ", 1)[0]
+    told = section.split("- **Errors**", 1)[1].split("Give the", 1)[0].split("Not so")
+    known = {kotaemon_errors._TIMEOUT, kotaemon_errors._UNREACHABLE, kotaemon_errors._FAILED, kotaemon_errors._REJECTED}
+    known |= set(kotaemon_errors._BY_STATUS.values())
+    for text, retryable in zip(told, (True, False), strict=True):
+        assert set(re.findall(r"`(upstream_\w+)`", text)) == {code for code, _, again in known if again is retryable}
 
 
 def test_a_model_is_asked_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:

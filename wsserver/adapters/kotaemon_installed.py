@@ -75,7 +75,7 @@ class Installed(Kotaemon):
         if name:
             said = await asyncio.to_thread(self._conversation, name, session.user)
             if said is None:
-                raise HandshakeError(403, "there is no such conversation, or it is not yours")
+                raise HandshakeError(403, "there is no such conversation, or it is not yours", reason="application")
             session.history = said
             session.state[CONVERSATION] = name
 

@@ -25,6 +25,7 @@ import threading
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -124,7 +125,7 @@ async def authenticate(request: Any) -> User | None:
     from wsserver import bearer_token
 
     token = bearer_token(request)
-    return User(token) if token else None
+    return User(token.removeprefix("token-of-")) if token else None
 
 
 @asynccontextmanager
@@ -137,7 +138,7 @@ def talk(app: Any, user: str, *contents: Any, query: str = "") -> list[list[Even
     """The events of each turn of one conversation; afterwards no thread is left."""
 
     async def main() -> list[list[Event]]:
-        async with serving(app) as url, Peer.connect(url + query, f"Authorization: Bearer {user}") as peer:
+        async with serving(app) as url, Peer.connect(url + query, f"Authorization: Bearer token-of-{user}") as peer:
             turns = []
             for content in contents:
                 await peer.ask(content)
@@ -309,7 +310,7 @@ def test_two_users_at_once_never_see_each_others_documents(app: Any, models: Any
     rounds = 3
 
     async def one(url: str, user: str) -> list[list[Event]]:
-        async with Peer.connect(url, f"Authorization: Bearer {user}") as peer:
+        async with Peer.connect(url, f"Authorization: Bearer token-of-{user}") as peer:
             turns = []
             for _ in range(rounds):
                 await peer.ask({"content": "What is the password of the vault?", "reasoning": reasoning})
@@ -373,7 +374,7 @@ def test_a_stop_is_stored_as_it_was_shown(app: Any, models: Any) -> None:
     models.go_on.clear()
 
     async def main() -> None:
-        async with serving(app) as url, Peer.connect(url, "Authorization: Bearer ada") as peer:
+        async with serving(app) as url, Peer.connect(url, "Authorization: Bearer token-of-ada") as peer:
             await peer.ask("What is the password of the vault?")
             while (await peer.event())["event"] != "token":
                 pass
@@ -411,6 +412,24 @@ def test_what_the_model_raises_ends_the_turn(app: Any, models: Any) -> None:
         models.script[:] = [(r"RELEVANCE", "8"), (r"CiteEvidence", "{}"), (r"", error)]
         [events] = talk(app, "ada", "What is the password of the vault?")
         assert (events[-1]["data"]["code"], events[-1]["data"]["retryable"]) == (code, retryable)
+
+
+def test_a_pipeline_of_ones_own_answers_as_the_readme_shows(app: Any) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"<!-- test: kotaemon -->\n```python\n(.*?)```", readme, re.S)
+    namespace: dict[str, Any] = {"__name__": "notes"}
+    sys.modules["notes"] = ModuleType("notes")
+    exec(block, namespace)
+
+    async def main() -> list[Event]:
+        async with Server(namespace["generate"], Config(port=0), authenticate=authenticate) as server:
+            async with Peer.connect(server.urls[0], "Authorization: Bearer token-of-ada") as peer:
+                await peer.ask("tea")
+                return await peer.turn()
+
+    events = run(main())
+    assert text_of(events) == "You asked: tea "
+    assert of(events, "source") == [{"text": "Notes\nTea wants water that boils."}]
 
 
 def test_settings_of_a_user_count(app: Any, models: Any) -> None:
