@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -13,13 +14,18 @@ from tests.chat.person import line, person
 from wsserver.chat.envelope import (
     MAX_ID_SIZE,
     decode_event,
+    decode_value,
     encode_event,
     encode_value,
     merged_template,
     token_template,
+    uncollected,
 )
 from wsserver.chat.events import Answer, Auth, ClientEvent, End, History, Message, Ping, Stop
 from wsserver.errors import ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HARD_TEXTS = [
     "",
@@ -326,3 +332,47 @@ def converse(payload: bytes) -> None:
         session.tell_history()
         assert somebody.told()[-1]["data"]["items"][0]["content"] == event.content
         assert line(somebody.events()[0]).startswith("1 1 start")
+
+
+class TestTheCollector:
+    """It looks through all that lives where thousands of objects are made, and finds nothing in what JSON makes."""
+
+    MANY = b"[" + b"[]," * 20_000 + b"1]"
+
+    def collections(self, act: Callable[[], object]) -> int:
+        """How often it looked."""
+        seen = []
+
+        def look(phase: str, info: dict[str, int]) -> None:
+            seen.append(phase)
+
+        gc.collect()
+        gc.callbacks.append(look)
+        try:
+            act()
+        finally:
+            gc.callbacks.remove(look)
+        return len(seen)
+
+    def test_keeps_away_from_a_large_value(self) -> None:
+        kept = []
+        assert self.collections(lambda: kept.append(json.loads(self.MANY))) > 10
+        assert self.collections(lambda: kept.append(decode_value(self.MANY))) <= 2
+        assert kept[0] == kept[1]
+
+    def test_is_there_again_afterwards(self) -> None:
+        with uncollected():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        with pytest.raises(ZeroDivisionError), uncollected():
+            raise ZeroDivisionError
+        assert gc.isenabled()
+
+    def test_stays_away_where_the_program_wants_none(self) -> None:
+        gc.disable()
+        try:
+            with uncollected():
+                assert not gc.isenabled()
+            assert not gc.isenabled()
+        finally:
+            gc.enable()

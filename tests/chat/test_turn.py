@@ -36,6 +36,13 @@ class TestShowing:
         turn.history.clear()
         assert len(turn.history) == 1
 
+    def test_the_content_is_a_copy_at_each_look(self, somebody: Person) -> None:
+        """As objects it takes up to twenty times its size: nobody holds it but the callback."""
+        turn = somebody.asks({"a": [1]})
+        turn.content["a"].append(2)
+        assert turn.content == {"a": [1]}
+        assert turn.content is not turn.content
+
     def test_every_item(self, somebody: Person, turn: Turn) -> None:
         for item in (
             "a",

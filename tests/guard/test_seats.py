@@ -21,7 +21,7 @@ def seats_of(**limits: Any) -> Seats:
 
 
 def seated(seats: Seats, address: str | None = "a") -> Seat:
-    seat = seats.sit(address)
+    seat = seats.sit(address, 0.0)
     assert seat is not None
     return seat
 
@@ -48,9 +48,9 @@ def refusal(seat: Seat, address: str | None = "a", now: float = 0.0) -> Handshak
 class TestSitting:
     def test_an_address_has_twice_as_many_sockets_as_connections(self) -> None:
         seats = seats_of(max_connections_per_ip=2)
-        taken = [seats.sit("a") for _ in range(5)]
+        taken = [seats.sit("a", 0.0) for _ in range(5)]
         assert [seat is not None for seat in taken] == [True, True, True, True, False]
-        assert seats.sit("b") is not None
+        assert seats.sit("b", 0.0) is not None
 
     def test_a_socket_without_an_address_is_not_counted(self) -> None:
         seats = seats_of(max_connections_per_ip=1)
@@ -59,15 +59,25 @@ class TestSitting:
             admitted(seats, None)
         assert (len(seats.sockets), len(seats.addresses), seats.connections[None]) == (0, 0, 10)
 
+    def test_who_comes_and_goes_faster_than_a_page_needs_is_cut(self) -> None:
+        """Eight sockets for each handshake of the rate, four seconds' worth at once; who is cut uses nothing."""
+        seats = seats_of(handshake_rate=2)
+        for _ in range(64):
+            seated(seats).leave()
+        assert [seats.sit("a", now) for now in (0.0, 0.0, 0.05)] == [None] * 3
+        assert len(seats.sockets) == 0
+        assert seats.sit("b", 0.0) is not None
+        assert seats.sit("a", 0.07) is not None
+
     def test_who_leaves_makes_room(self) -> None:
         seats = seats_of(max_connections_per_ip=1)
         first = seated(seats)
         seated(seats)
-        assert seats.sit("a") is None
+        assert seats.sit("a", 0.0) is None
         first.leave()
         first.leave()
         assert held(seats) == (1, 0, 0, 0)
-        assert seats.sit("a") is not None
+        assert seats.sit("a", 0.0) is not None
 
 
 class TestAdmission:
@@ -200,7 +210,7 @@ class SeatsMachine(RuleBasedStateMachine):
 
     @rule(address=ADDRESSES, user=st.sampled_from(["ada", "bob"]))
     def sit(self, address: str | None, user: str) -> None:
-        seat = self.seats.sit(address)
+        seat = self.seats.sit(address, 0.0)
         there = sum(other == address for number, (_, other, _) in self.present())
         assert (seat is None) == (address is not None and there >= 4)
         if seat is not None:

@@ -122,7 +122,7 @@ def test_nothing_is_left_of_connections_that_die_in_every_state() -> None:
                 forgotten.clear()
                 await asyncio.wait_for(forgotten.wait(), 20)
             await server.turns.all_ended()
-            assert [len(seats) for seats in vars(server.seats).values()] == [0, 0, 0, 0, 0]
+            assert [len(seats) for seats in vars(server.seats).values()] == [0] * 6
             assert len(server.sweeper) == 0
             assert asyncio.all_tasks() == {asyncio.current_task()}
         assert errors == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,14 @@ import pytest
 from tests.clock import run_virtually
 from tests.peer import BINARY, TEXT, Event, Peer, masked, text_of
 from wsserver import Config, Server, Turn
+from wsserver.chat import envelope
 from wsserver.guard.seats import Owner
 from wsserver.net.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from wsserver.chat.events import ClientEvent
 
 
 async def answer(turn: Turn) -> AsyncIterator[str]:
@@ -404,7 +408,7 @@ class TestPace:
         run_virtually(main())
 
     def test_bytes_too_many_are_read_later(self) -> None:
-        """Nothing is refused: what takes ten seconds at this rate takes ten seconds."""
+        """Nothing is refused: what takes forty seconds at this rate takes them, less one read of the socket."""
 
         async def main() -> None:
             loop = asyncio.get_running_loop()
@@ -412,11 +416,11 @@ class TestPace:
             async with Server(answer, config) as server, Peer.connect(server.urls[0]) as peer:
                 began = loop.time()
                 padding = "x" * 1000
-                for number in range(136):
-                    await peer.send({"event": "ping", "data": {"number": number, "padding": padding}})
-                for number in range(136):
-                    assert (await peer.event("pong"))["data"]["number"] == number
-                assert 9 < loop.time() - began < 12
+                for number in range(400):
+                    peer.writer.write(masked(TEXT, json.dumps({"event": "ping", "data": [number, padding]}).encode()))
+                for number in range(400):
+                    assert (await peer.event("pong"))["data"][0] == number
+                assert 32 < loop.time() - began < 42
                 # Meanwhile it was alive, and it is now.
                 await peer.ask("hello")
                 assert (await peer.turn())[-1]["data"]["status"] == "completed"
@@ -479,3 +483,25 @@ class TestPace:
                 assert (connection.account, account.messages_until > server.loop.time()) == (account, True)
 
         run_virtually(main())
+
+
+@pytest.mark.parametrize(("size", "collected"), [(100, True), (20_000, False)])
+def test_the_collector_stays_away_from_a_large_message(
+    size: int, collected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    decode = envelope.decode_event
+
+    def watched(payload: bytes) -> ClientEvent:
+        seen.append(gc.isenabled())
+        return decode(payload)
+
+    async def main() -> None:
+        async with Server(answer, Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
+            monkeypatch.setattr(envelope, "decode_event", watched)
+            await peer.ask("x" * size)
+            await peer.turn()
+
+    run_virtually(main())
+    assert seen == [collected]
+    assert gc.isenabled()

@@ -143,6 +143,29 @@ class TestAddresses:
 
         run(main())
 
+    @pytest.mark.parametrize(("largest", "expected"), [(2**16, 2**16), (2**19, 2**19), (100, 2**13)])
+    def test_the_kernel_holds_little_more_than_a_message_that_is_read_later(self, largest: int, expected: int) -> None:
+        assert self.receive_buffer(max_message_size=largest) == expected
+
+    @pytest.mark.parametrize("largest", [0, 2**20 + 1])
+    def test_where_messages_may_be_large_the_kernel_chooses(self, largest: int) -> None:
+        with socket.socket() as fresh:
+            assert self.receive_buffer(max_message_size=largest) >= fresh.getsockopt(
+                socket.SOL_SOCKET, socket.SO_RCVBUF
+            )
+
+    def receive_buffer(self, **settings: Any) -> int:
+        """Of an accepted connection, in bytes."""
+
+        async def main() -> int:
+            async with Server(answer, Config(port=0, **settings)) as server, Peer.connect(server.urls[0]):
+                [connection] = server.sockets
+                accepted = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]
+                size: int = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+                return size
+
+        return uvloop.run(main())
+
 
 class TestUnixSocket:
     def test_it_serves_and_is_gone_afterwards(

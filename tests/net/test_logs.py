@@ -85,6 +85,28 @@ class TestText:
             logger.exception("it failed")
         assert stream.getvalue().endswith("ZeroDivisionError: no tea\n")
 
+    @pytest.mark.parametrize(
+        "sent", ["\n", "\r", "\r\n", "\x1b[2J", "\0", "\x7f", "\x85", "\u2028", "\u202e", "\ud800"]
+    )
+    def test_what_comes_from_outside_neither_begins_a_line_nor_steers_a_terminal(
+        self, logger: logging.Logger, sent: str
+    ) -> None:
+        stream = to(logger, TextFormatter())
+        logger.info("they said %s2026-11-24 00:00:00,000 ERROR tea: it is cold", sent)
+        try:
+            raise ValueError(f"this is no tea: {sent}2026-11-24 00:00:00,000 ERROR tea: it is cold")
+        except ValueError:
+            logger.exception("it failed")
+        lines = stream.getvalue().split("\n")[:-1]
+        assert all(line.isprintable() for line in lines)
+        assert [line for line in lines if not line.startswith("  ")] == [lines[0], lines[1]]
+        assert "ERROR tea: it is cold" in lines[0]
+
+    def test_what_can_be_printed_is_as_it_was(self, logger: logging.Logger) -> None:
+        stream = to(logger, TextFormatter())
+        logger.info("Grüße, 茶, \\n")
+        assert stream.getvalue().endswith(": Grüße, 茶, \\n\n")
+
 
 def said(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]

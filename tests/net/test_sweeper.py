@@ -164,3 +164,54 @@ def test_a_clock_that_jumped_loses_no_visit(loop: asyncio.AbstractEventLoop) -> 
     sweeper.schedule(late, 5)  # long past: the next sweep has it
     sweeper.sweep(10_000 + TICK)
     assert len(late.visits) == 1
+
+
+class Slow(Item):
+    """Its visits take so long."""
+
+    def __init__(self, clock: list[float], *next_due: float) -> None:
+        super().__init__(*next_due)
+        self._clock = clock
+
+    def visit(self, now: float) -> float:
+        self._clock[0] += 0.001
+        return super().visit(now)
+
+
+def test_others_have_their_turn_between_thousands_of_visits() -> None:
+    async def main() -> None:
+        loop, clock = asyncio.get_running_loop(), [0.0]
+        sweeper = Sweeper(loop, clock=lambda: clock[0])
+        sweeper.start()
+        items = [Slow(clock, 2.0) for _ in range(1000)]
+        for item in items:
+            sweeper.schedule(item, 1.0)
+        longest = visited = 0
+        while visited < len(items):
+            await asyncio.sleep(0 if visited else TICK)
+            longest = max(longest, sum(len(item.visits) for item in items) - visited)
+            visited = sum(len(item.visits) for item in items)
+        assert longest <= 10
+        await asyncio.sleep(2)
+        assert [len(item.visits) for item in items] == [2] * 1000, "the timer goes on behind them"
+        sweeper.stop()
+
+    run_virtually(main())
+
+
+def test_who_is_stopped_between_two_visits_makes_no_other() -> None:
+    async def main() -> None:
+        loop, clock = asyncio.get_running_loop(), [0.0]
+        sweeper = Sweeper(loop, clock=lambda: clock[0])
+        sweeper.start()
+        items = [Slow(clock) for _ in range(100)]
+        for item in items:
+            sweeper.schedule(item, 0.1)
+        await asyncio.sleep(TICK)
+        sweeper.stop()
+        visited = sum(len(item.visits) for item in items)
+        assert 0 < visited < 100
+        await asyncio.sleep(5)
+        assert sum(len(item.visits) for item in items) == visited
+
+    run_virtually(main())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,10 +97,25 @@ class TestReadingTheClientsOpeningHandshake:  # RFC 6455, section 4.2.1
         assert (found.path, found.query) == (path, query)
 
     @pytest.mark.parametrize(
-        "target", ["*", "chat", "server.example.com:443", "ftp://x/", "http://[::1/", "http://[x]/", "mailto:a@b", "?q"]
+        "target",
+        [
+            "*",
+            "chat",
+            "server.example.com:443",
+            "ftp://x/",
+            "http://[::1/",
+            "http://[x]/",
+            "mailto:a@b",
+            "?q",
+            "ws:///chat",
+        ],
     )
     def test_targets_without_a_resource_name(self, target: str) -> None:
         assert str(refused(request(f"GET {target} HTTP/1.1"))) == "malformed request target"
+
+    def test_an_absolute_target_says_which_host_is_meant(self) -> None:  # RFC 9112, section 3.2.2
+        found = received(request("GET http://other.example:81/chat HTTP/1.1"))
+        assert found.headers["host"] == "other.example:81"
 
     def test_headers_are_lists_whatever_their_lines(self) -> None:
         data = request("GET /chat HTTP/1.1", "upgrade: , h2c", "X-A: 1", "x-a: 2,,3", Connection="keep-alive , UPGRADE")
@@ -134,11 +152,32 @@ class TestMalformedRequests:  # 400
             request("GET / HTTP/1.1", "Content-Length: x"),
             request("GET / HTTP/1.1", "Content-Length: 1", "Content-Length: 2"),
             request("GET / HTTP/1.1", "Transfer-Encoding: gzip"),
+            # What two readers may understand in two ways (RFC 9112, sections 2.2 and 5.2; RFC 9110, section 5.5).
+            request("GET / HTTP/1.1", "X: a\r\n folded"),
+            request("GET / HTTP/1.1", "X: a\r\n\tfolded"),
+            request("GET / HTTP/1.1", "X: a\nTransfer-Encoding: chunked"),
+            request("GET / HTTP/1.1", "X: a\rTransfer-Encoding: chunked"),
+            request().replace(b"\r\n", b"\n"),
+            request().replace(b"\r\n", b"\r"),
+            request()[:-2] + b"\n",
+            *(request("GET / HTTP/1.1", f"X: a{chr(code)}b") for code in (1, 7, 8, 27, 31, 127)),
         ],
     )
     def test_what_is_not_http(self, data: bytes) -> None:
         refusal = refused(data)
         assert (refusal.status, refusal.message, refusal.headers) == (400, "malformed HTTP request", ())
+
+    @pytest.mark.parametrize("ambiguous", ["X: a\r\n folded", "X: a\nY: b", "X: a\rY: b", "X: a\x1bb"])
+    def test_what_is_ambiguous_is_so_wherever_it_is_cut(self, ambiguous: str) -> None:
+        data = request("GET / HTTP/1.1", ambiguous)
+        for size in range(1, len(data)):
+            reader = RequestReader()
+            with pytest.raises(HandshakeError, match="malformed HTTP request"):
+                for start in range(0, len(data), size):
+                    reader.receive_data(data[start : start + size])
+
+    def test_a_tab_is_no_control_character(self) -> None:  # RFC 9110, section 5.5
+        assert received(request("GET / HTTP/1.1", "X: a\tb")).headers["x"] == "a\tb"
 
     @pytest.mark.parametrize("early", [b"", b"GET / HT", request()[:-2]])
     def test_the_end_before_the_request_was_whole(self, early: bytes) -> None:
@@ -205,6 +244,11 @@ class TestOtherRefusals:
         refusal = refused(request(f"{method} / HTTP/1.1"))
         assert (refusal.status, refusal.headers) == (405, (("Allow", "GET"),))
 
+    def test_405_for_head_has_no_body(self) -> None:  # RFC 9110, section 9.3.2
+        head, _, body = refuse(refused(request("HEAD / HTTP/1.1"))).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 405 ") and b"\r\nContent-Length: 0\r\n" in head
+        assert body == b""
+
     def test_405_also_with_a_body(self) -> None:
         assert refused(request("POST / HTTP/1.1", "Content-Length: 5") + b"12345").status == 405
 
@@ -251,6 +295,43 @@ class TestOtherRefusals:
         data = self.sized(2**14)
         assert len(data) == 2**14
         assert asked(*octets(data)).key == asked(data).key == asked(data + bytes(100_000)).key == KEY
+
+    def fields(self, count: int) -> bytes:
+        """With so many of them."""
+        return request("GET / HTTP/1.1", *("x:y" for _ in range(count - len(SAMPLE))))
+
+    @pytest.mark.parametrize("count", [101, 3000])
+    def test_431_for_many_headers_before_they_are_read(self, count: int) -> None:
+        data = self.fields(count)
+        for chunks in ([data], [data[:1], data[1:]], list(octets(data)), [data[:-2], b"\r\n"]):
+            reader = RequestReader()
+            with pytest.raises(HandshakeError, match="^request headers too large$") as refusal:
+                for chunk in chunks:
+                    assert reader.receive_data(chunk) is None
+            assert refusal.value.status == 431
+
+    def test_as_many_as_are_read(self) -> None:
+        data = self.fields(100)
+        assert asked(data).key == asked(data[:1], data[1:]).key == asked(*octets(data)).key == KEY
+        distinct = request("GET / HTTP/1.1", *(f"x-{number}: y" for number in range(100 - len(SAMPLE))))
+        assert asked(distinct + b"\n" * 200).key == KEY
+
+    def test_a_flood_of_headers_costs_no_more_than_any_other_request(self) -> None:
+        """As large as may be, and of the shortest fields there are: h11 took five milliseconds for it."""
+        flood = (request("GET / HTTP/1.1")[:-2] + b"a:b\r\n" * 3200)[: 2**14]
+        large = self.sized(2**14)
+
+        def cost(data: bytes) -> float:
+            costs = []
+            for _ in range(5):
+                reader, began = RequestReader(), time.process_time()
+                with suppress(HandshakeError):
+                    for chunk in (data[:1], data[1:]):
+                        reader.receive_data(chunk)
+                costs.append(time.process_time() - began)
+            return min(costs)
+
+        assert cost(flood) < 5 * cost(large) + 0.001
 
 
 class TestSendingTheServersOpeningHandshake:  # RFC 6455, section 4.2.2

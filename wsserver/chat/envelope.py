@@ -8,6 +8,8 @@ What orjson returns may keep the 4 KiB of memory that it was written into. Nothi
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,7 +18,7 @@ from ..errors import ClientError
 from . import events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 MAX_ID_SIZE = 64
 
@@ -57,8 +59,13 @@ def kept(payload: bytes) -> bytes:
 
 def encode_shown(value: Any) -> bytes:
     """The same of a value that will be shown in a `history`: raises `TypeError` also where it is nested too deeply."""
-    encode_event("history", {"items": [{"content": value}]}, "")
+    _check_depth(value)
     return encode_kept(value)
+
+
+def _check_depth(value: Any) -> None:
+    """Raises `TypeError` for what cannot be shown in a `history`."""
+    encode_event("history", {"items": [{"content": value}]}, "")
 
 
 def as_json(value: bytes) -> orjson.Fragment:
@@ -68,7 +75,32 @@ def as_json(value: bytes) -> orjson.Fragment:
 
 def decode_value(value: bytes) -> Any:
     """What this is the JSON of."""
-    return orjson.loads(value)
+    if _has_few_brackets(value):
+        return orjson.loads(value)
+    with uncollected():
+        return orjson.loads(value)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keeps the collector away from the objects of a large message.
+
+    So many new ones would have it look through all that live, which takes longer than all else that the message costs,
+    and finds nothing: what JSON makes is in no cycle.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _has_few_brackets(value: bytes) -> bool:
+    """Whether it makes few objects that hold others, and is nested no deeper than there are brackets."""
+    return value.count(b"[") + value.count(b"{") <= _FEW_BRACKETS
 
 
 def decode_text(value: bytes | bytearray) -> str:
@@ -139,7 +171,7 @@ def _message(data: dict[str, Any], ref: str | None) -> events.Message:
 def _refuse_depth(envelope: dict[str, Any], ref: str | None) -> None:
     """What is taken can be sent back: orjson reads what is nested four times as deep as what it writes."""
     try:
-        encode_shown(envelope)
+        _check_depth(envelope)
     except TypeError as exc:
         raise _bad("the message is nested too deeply", ref) from exc
 

@@ -46,9 +46,8 @@ class Flow(Protocol):
 class Turn:
     """One message of the person and its answer. `id` counts the turns of the session: 1, 2, 3 …
 
-    `content` is what the client sent: text, or any JSON value. `cause` says why the turn is being ended, None as long
-    as it is not. Set `usage` to a JSON object and the final event carries it. `traceparent` is that of the
-    handshake (W3C Trace Context), None where there was none.
+    `cause` says why the turn is being ended, None as long as it is not. Set `usage` to a JSON object and the final
+    event carries it. `traceparent` is that of the handshake (W3C Trace Context), None where there was none.
     """
 
     __slots__ = (
@@ -59,7 +58,6 @@ class Turn:
         "_template",
         "_text",
         "cause",
-        "content",
         "error",
         "flow",
         "id",
@@ -73,8 +71,7 @@ class Turn:
 
     def __init__(self, session: Session, number: int, said: bytes, ref: str | None, max_history: int) -> None:
         self.id = number
-        self.content: Any = None
-        self.said = said  # the content as JSON: while a turn waits, objects would take up to twenty times its size
+        self.said = said  # what the client sent, as JSON: objects would take up to twenty times its size
         self.ref = ref
         self.cause: Cause | None = None
         self.usage: Mapping[str, Any] | None = None
@@ -100,6 +97,11 @@ class Turn:
     def session(self) -> SessionView:
         """The session of this turn."""
         return SessionView(self._session)
+
+    @property
+    def content(self) -> Any:
+        """What the client sent: text, or any JSON value, of which each look gives a copy."""
+        return envelope.decode_value(self.said)
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -146,7 +148,6 @@ class Turn:
 
     def begin(self) -> None:
         """The first event of the turn, now that its callback is about to run."""
-        self.content = envelope.decode_value(self.said)
         self._session.history.add(Said(self.id, "user", self.said, "completed"))
         self._session.publish("start", {"ref": self.ref} if self.ref is not None else {}, self.id)
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: Open sockets of one address for each connection that it may have: the others shake hands or are being refused.
 _SOCKETS_PER_CONNECTION = 2
 
+#: Sockets of one address each second for each handshake that it may begin: a page and its files come before it.
+_SOCKETS_PER_HANDSHAKE = 8
+
 #: Seconds after which a client may try again where a limit is only reached, not passed in haste.
 _RETRY_AFTER = 5
 
@@ -45,13 +48,14 @@ class Seats:
         self.addresses = Counts(config.max_connections_per_ip)
         self.users = Counts(config.max_connections_per_user)
         self.handshakes = Rates(config.handshake_rate)
+        self.arrivals = Rates(config.handshake_rate * _SOCKETS_PER_HANDSHAKE)
 
-    def sit(self, address: str | None) -> Seat | None:
+    def sit(self, address: str | None, now: float) -> Seat | None:
         """A seat for a socket that was just accepted from `address`, None for no network address.
 
-        None where this address has too many: it gets no answer.
+        None where this address has too many, or opens them too fast: it gets no answer.
         """
-        if address is not None and not self.sockets.take(address):
+        if address is not None and (self.arrivals.take(address, now) or not self.sockets.take(address)):
             return None
         return Seat(self, address)
 

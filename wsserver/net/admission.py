@@ -14,27 +14,25 @@ from math import inf
 from typing import TYPE_CHECKING, cast
 
 from ..chat import claim
-from ..chat.view import SessionView
-from ..config import ECHO_PATH, NO_LIMIT
+from ..config import ECHO_PATH
 from ..counters import count
 from ..errors import HandshakeError
 from ..guard.address import limit_key
-from ..wire import deflate, handshake
-from ..wire import protocol as wire
+from ..wire import handshake
 from ..wire.close import CloseCode
 from ..wire.traceparent import parse as parse_traceparent
 from . import http, refusal
+from .acceptance import accept, ask
 from .connection import Connection
 from .inline import run_through
 from .sockets import GOING_AWAY, LONGEST_CLOSE, address_of, end_sending
 
 if TYPE_CHECKING:
-    from ..chat.session import Session
     from ..guard.proxies import Client
     from ..guard.seats import Seat
     from ..wire.handshake import Request, Upgrade
     from .arrivals import Arrival
-    from .house import House, OnOpen
+    from .house import House
     from .sessions import Entry
 
 logger = logging.getLogger(__name__)
@@ -74,7 +72,7 @@ class Opening(asyncio.Protocol):
         self._seat: Seat | None = None
         self._task: asyncio.Task[None] | None = None  # waits for the application
         self._upgrade: Upgrade | None = None  # what a well-formed request asks for
-        self._early = bytearray()  # what came behind the request, while the application was asked
+        self._early = bytearray()  # what came while others had their turn, or while the application was asked
         self._ending = False  # refused: waits for the peer to close
         self.due = inf
 
@@ -88,7 +86,8 @@ class Opening(asyncio.Protocol):
             self._seat, self._address = self._arrival.hand_over()
         else:
             self._address = address_of(self._transport)
-            self._seat = self._house.seats.sit(self._house.door.proxies.socket_key(self._address))
+            key = self._house.door.proxies.socket_key(self._address)
+            self._seat = self._house.seats.sit(key, self._house.loop.time())
         if self._seat is None:
             self._house.ledger.cut("sockets")
         # A handshake of TLS may end after the server has.
@@ -101,15 +100,11 @@ class Opening(asyncio.Protocol):
             return
         if self._task is not None:
             self._keep(data)
-            return
-        try:
-            request = self._reader.receive_data(data)
-            if request is not None:
-                self._answer(request, self._seat)
-        except HandshakeError as exc:
-            self._refuse(exc)
-        except Exception:
-            self._fail()
+        elif self._early or not self._house.turnstile.is_free:
+            self._keep(data)
+            self._house.turnstile.stand_in_line(self)
+        else:
+            self._read(data, self._seat)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -120,7 +115,13 @@ class Opening(asyncio.Protocol):
             self._seat.leave()
         self._leave()
 
-    # -- called by the sweeper and the server --------------------------------------------------------------------
+    # -- called by the turnstile, the sweeper and the server -----------------------------------------------------
+
+    def read_on(self) -> None:
+        early, self._early = self._early, bytearray()
+        if self._transport is not None and self._seat is not None and not self._ending:
+            self._transport.resume_reading()
+            self._read(bytes(early), self._seat)
 
     def visit(self, now: float) -> float:
         if self._ending:
@@ -142,6 +143,19 @@ class Opening(asyncio.Protocol):
 
     # -- decisions -----------------------------------------------------------------------------------------------
 
+    def _read(self, data: bytes, seat: Seat) -> None:
+        turnstile = self._house.turnstile
+        began = turnstile.clock()
+        try:
+            request = self._reader.receive_data(data)
+            if request is not None:
+                self._answer(request, seat)
+        except HandshakeError as exc:
+            self._refuse(exc)
+        except Exception:
+            self._fail()
+        turnstile.spent(turnstile.clock() - began)
+
     def _answer(self, request: Request, seat: Seat) -> None:
         house, path = self._house, request.path
         is_echo = house.config.echo and path == ECHO_PATH
@@ -152,11 +166,8 @@ class Opening(asyncio.Protocol):
             return
         upgrade = self._upgrade = handshake.parse_upgrade(request)
         client = house.door.proxies.client(self._address, request.elements("x-forwarded-for"))
-        if is_echo or not (house.on_open or house.sessions.waits):
-            waits = house.authenticate is not None
-        else:
-            waits = True
-        if not waits:
+        asks = not is_echo and (house.on_open is not None or house.sessions.waits)
+        if house.authenticate is None and not asks:
             # Nobody will be shown the request.
             run_through(self._admit(request, upgrade, seat, client, is_echo))
             return
@@ -194,7 +205,7 @@ class Opening(asyncio.Protocol):
                 await house.sessions.sit(seat, entry)
                 self._check()
             if entry is not None and entry.claim is None and house.on_open is not None:
-                await self._ask(house.on_open, entry.session, request)
+                await ask(house.on_open, entry.session, request, self._check)
             self._open(upgrade, seat, entry, expires, request.headers.get("traceparent"))
         except HandshakeError as exc:
             self._refuse(exc)
@@ -205,17 +216,6 @@ class Opening(asyncio.Protocol):
             raise
         except Exception:
             self._fail()
-
-    async def _ask(self, on_open: OnOpen, session: Session, request: Request) -> None:
-        """Lets the application prepare the session, or refuse."""
-        try:
-            await on_open(SessionView(session), request)
-            self._check()
-            session.state.save()
-        except BaseException:
-            # Nobody will ever end it: what it holds must not be counted for ever.
-            session.leave_pool()
-            raise
 
     @property
     def _is_over(self) -> bool:
@@ -229,22 +229,12 @@ class Opening(asyncio.Protocol):
         if self._house.draining:
             raise HandshakeError(503, GOING_AWAY, [("Retry-After", "1")], reason="draining")
 
-    def _open(
-        self, upgrade: Upgrade, seat: Seat, entry: Entry | None, expires: float | None, trace: str | None
-    ) -> None:
+    def _open(self, upgrade: Upgrade, seat: Seat, entry: Entry | None, ends: float | None, trace: str | None) -> None:
         house, transport = self._house, self._transport
-        config = house.config
         assert transport is not None
-        parameters = deflate.negotiate(upgrade.extensions, config.compression_context) if config.compression else None
-        protocol = wire.Protocol(
-            config.max_message_size or NO_LIMIT,
-            opening=handshake.accept(upgrade, parameters.header() if parameters else None),
-            deflate=parameters,
-            lanes=config.framing == "lanes",
-        )
         handler = house.echo if entry is None else house.conversation
         early = bytes(self._early) or self._reader.trailing_data
-        connection = Connection(house, handler, transport, protocol, seat)
+        connection = Connection(house, handler, transport, accept(upgrade, house.config), seat)
         house.ledger.counters.opened += 1
         if trace is not None and (traceparent := parse_traceparent(trace)) is not None:
             house.traceparents[connection] = traceparent
@@ -255,8 +245,8 @@ class Opening(asyncio.Protocol):
             connection.pump.corked = True
             house.sessions.attach(entry, connection)
             connection.pump.corked = False
-        if expires is not None:
-            connection.expire_in(expires - time.time())
+        if ends is not None:
+            connection.expire_in(ends - time.time())
         logger.debug("%r opened", connection)
         connection.pump.run()
         transport.resume_reading()
@@ -298,3 +288,4 @@ class Opening(asyncio.Protocol):
     def _leave(self) -> None:
         self._house.sockets.remove(self)
         self._house.sweeper.cancel(self)
+        self._house.turnstile.leave(self)

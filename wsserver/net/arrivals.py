@@ -148,7 +148,7 @@ class Arrival:
     def _sit(self, address: str | None) -> bool:
         house = self._arrivals.house
         self._address = address
-        self._seat = house.seats.sit(house.door.proxies.socket_key(address))
+        self._seat = house.seats.sit(house.door.proxies.socket_key(address), house.loop.time())
         return self._seat is not None
 
     async def _come_in(self, sock: socket.socket) -> None:

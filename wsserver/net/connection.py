@@ -18,47 +18,37 @@ from ..wire.close import CloseCode
 from ..wire.frames import PING, TEXT
 from ..wire.protocol import State
 from .flow import Pump
+from .intake import Intake
 from .renewal import remind
 from .sockets import LONGEST_CLOSE, end_sending
-from .traffic import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..chat.session import Session
     from ..guard.pace import Account
     from ..guard.seats import Seat
-    from ..wire.frames import Frame
     from ..wire.protocol import Protocol as WireProtocol
     from .sockets import Core, Handler
 
 logger = logging.getLogger(__name__)
 
-#: How many frames, or pieces of frames, of one connection are handled before others have their turn.
-STEPS_PER_TURN = 64
+#: A message of so many bytes that came whole, as most are, is handled at once, whoever stands in line.
+_SMALL = 2**10
 
 #: By so much of `max_age` a connection may end before it.
 _AGE_JITTER = 0.1
 
 
-class Connection(Traffic, asyncio.Protocol):
+class Connection(Intake, asyncio.Protocol):
     """From the accepted handshake to the end of the transport."""
 
     __slots__ = (
         "_close_deadline",
-        "_closing",
-        "_core",
         "_handler",
-        "_life",
         "_next_ping",
-        "_rest",
         "_retirement",
         "_stuck",
-        "_transport",
         "account",
         "due",
-        "protocol",
-        "pump",
         "seat",
         "session",
     )
@@ -66,22 +56,14 @@ class Connection(Traffic, asyncio.Protocol):
     def __init__(
         self, core: Core, handler: Handler, transport: asyncio.Transport, protocol: WireProtocol, seat: Seat
     ) -> None:
-        now = core.loop.time()
-        super().__init__(now)
-        config = core.config
-        self.protocol = protocol
-        self.pump = Pump(transport, protocol, core.flusher, config)
+        now, config = core.loop.time(), core.config
+        super().__init__(core, transport, protocol, Pump(transport, protocol, core.flusher, config))
         self.seat = seat
         self.session: Session | None = None
         self.account: Account | None = None  # what its owner has used, for the handler
         self.due = inf
-        self._core = core
         self._handler = handler
-        self._transport: asyncio.Transport | None = transport
-        self._rest: Iterator[Frame | None] | None = None  # received, but not read; then the transport reads nothing
-        self._closing: tuple[int, str] | None = None  # code and reason of the Close that is to be sent
         self._close_deadline = inf
-        self._life = now  # the last sign of it; ahead of the clock while nothing is read
         # The first ping comes at a random point of the interval: connections that came together do not beat together.
         self._next_ping = now + config.ping_interval * random() if config.ping_interval else inf
         # Connections that came together do not leave together.
@@ -104,15 +86,15 @@ class Connection(Traffic, asyncio.Protocol):
             self._core.loop.call_later(wait, self._read_again)
         protocol = self.protocol
         if self._rest is not None:
-            self._read(chain(self._rest, protocol.steps(data)))
-        elif self._closing is None and (text := protocol.receive_text(data)) is not None:
+            self._rest = chain(self._rest, protocol.steps(data))
+        elif size <= _SMALL and self._closing is None and (text := protocol.receive_text(data)) is not None:
             self._handle(TEXT, text, now)
             if protocol.queued:
                 self.pump.run()
             if wait or self.pump.paused or self._closing is not None or protocol.state is not State.OPEN:
                 self._read(iter(()))
         else:
-            self._read(protocol.steps(data))
+            self._receive(protocol.steps(data))
 
     def eof_received(self) -> bool:
         self.protocol.receive_eof()
@@ -125,6 +107,7 @@ class Connection(Traffic, asyncio.Protocol):
         self._transport = self._rest = None
         self.pump.detach()
         self._core.sweeper.cancel(self)
+        self._core.turnstile.leave(self)
         self._core.sockets.remove(self)
         self._core.expiries.pop(self, None)
         self._core.ledger.connection_lost(self, self._core.loop.time(), self._core.traceparents.pop(self, None))
@@ -142,27 +125,6 @@ class Connection(Traffic, asyncio.Protocol):
         self._life = max(self._life, self._core.loop.time())
         self._go_on()
 
-    # -- reading -------------------------------------------------------------------------------------------------
-
-    def _read(self, steps: Iterator[Frame | None]) -> None:
-        """Handles what was received, as much of it as others can wait for."""
-        limit, now = self._core.config.hard_limit, self._core.loop.time()
-        was_paused, self._rest = self._rest is not None, None
-        for count, frame in enumerate(steps, 1):
-            if frame is not None and self._closing is None:
-                self._handle(frame.opcode, frame.payload, now)
-            if count == STEPS_PER_TURN:
-                self._rest = steps
-                self._core.loop.call_soon(self._go_on)
-                break
-            if self.pump.waiting > limit and self._is_overfull():
-                break
-        if self._is_overfull() or self._is_held():
-            self._rest = steps
-        if self._transport is not None and was_paused != (self._rest is not None):
-            self._transport.resume_reading() if was_paused else self._transport.pause_reading()
-        self._try_to_close()
-
     def _handle(self, opcode: int, payload: bytes, now: float) -> None:
         self.messages += 1
         # What is said in answer leaves when all that was received has been handled.
@@ -174,29 +136,6 @@ class Connection(Traffic, asyncio.Protocol):
             self.protocol.fail(CloseCode.INTERNAL_ERROR, "")
         finally:
             self.pump.corked = False
-
-    def _go_on(self) -> None:
-        """Others had their turn, or the peer has read: writes, and reads what is left of what was received."""
-        self.pump.run()
-        if self._rest is not None and self.pump.waiting <= self._core.config.hard_limit // 2 and not self._is_held():
-            self._read(self._rest)
-        else:
-            self._try_to_close()
-
-    def _read_again(self) -> None:
-        """What came too fast has been waited for."""
-        self._life = self._core.loop.time()
-        self._go_on()
-
-    def _is_held(self) -> bool:
-        """Whether the peer has sent too fast, and is read later."""
-        return self._life > self._core.loop.time()
-
-    def _is_overfull(self) -> bool:
-        """Whether the peer makes us answer and takes no answers: too much waits, after all that can go has gone."""
-        if self.protocol.queued:
-            self.pump.run()
-        return self.pump.waiting > self._core.config.hard_limit
 
     # -- the token of its user -----------------------------------------------------------------------------------
 

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from .turns import Turns
 
 
+#: A message of so many bytes makes few objects.
+_SMALL = 2**10
+
+
 class Echo:
     """The raw echo: every message comes back as it came."""
 
@@ -73,6 +77,14 @@ class Conversation:
         if wait == inf:
             connection.close_now(CloseCode.TOO_FAST, "messages too fast")
             return
+        if len(payload) <= _SMALL:
+            self._serve(connection, session, payload, wait, now)
+        else:
+            with envelope.uncollected():
+                self._serve(connection, session, payload, wait, now)
+
+    def _serve(self, connection: Connection, session: Session, payload: bytes, wait: float, now: float) -> None:
+        """Has it done, unless it comes so many seconds too early."""
         try:
             event = envelope.decode_event(payload)
             # Who is too fast can still be made to stop.

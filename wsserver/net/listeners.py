@@ -9,6 +9,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..config import KiB, MiB
 from ..errors import ConfigError
 from ..guard.host import is_loopback
 from .arrivals import Arrivals
@@ -27,6 +28,10 @@ logger = logging.getLogger(__name__)
 
 #: The kernel's own queue would hold megabytes that a slow reader has not taken, and "stop" would come behind them.
 _NOTSENT_LOWAT = 2**14
+
+#: The kernel holds about one message of a client that is read later; where messages may be larger it is left to choose.
+_MAX_RECEIVE_BUFFER = MiB
+_MIN_RECEIVE_BUFFER = 8 * KiB
 
 #: The first descriptor that systemd hands over (sd_listen_fds(3)).
 _FIRST_INHERITED = 3
@@ -84,7 +89,7 @@ class Listeners:
         self, listener: socket.socket, house: House, opening: MakeOpening, tls: dict[str, Any]
     ) -> asyncio.AbstractServer | Arrivals:
         if listener.family != UNIX:
-            _tune(listener)
+            _tune(listener, self._config.max_message_size)
         # What comes by a proxy comes from elsewhere, and no page sends a preamble.
         by_proxy = self._config.proxy_protocol
         accept = partial(opening, not by_proxy and listener.family != UNIX and is_loopback(listener.getsockname()[0]))
@@ -104,7 +109,7 @@ class Listeners:
             sock.close()
             return
         if sock.family != UNIX:
-            _tune(sock)
+            _tune(sock, self._config.max_message_size)
         self._adopt[number](sock)
 
     def close(self) -> None:
@@ -157,8 +162,11 @@ def inherited() -> list[socket.socket]:
     return sockets
 
 
-def _tune(listener: socket.socket) -> None:
+def _tune(listener: socket.socket, message_size: int) -> None:
     """Connections inherit these options from the socket that accepts them."""
+    if 0 < message_size <= _MAX_RECEIVE_BUFFER:
+        # It would grow to megabytes for whoever floods us, and each read with it. Linux doubles what it is told.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, max(message_size, _MIN_RECEIVE_BUFFER) // 2)
     # asyncio sets it only on sockets that were made with a protocol number, and those of `create_server` have none.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: How long lines below WARNING may wait for others, in seconds.
 _GATHER = 0.1
 
+#: No line of a traceback, in which anything may stand, looks like the first line of a record.
+_TRACEBACK_INDENT = "  "
+
 
 #: Milliseconds as text.
 _DIGITS = [f"{number:03d}" for number in range(1000)]
@@ -161,6 +164,20 @@ class TextFormatter(Formatter):
 
     def line(self, created: float, name: str, form: Form, values: tuple[Any, ...]) -> str:
         return f"{self._clock.show(created)} INFO {self._worker}{name}: {form.text(values)}"
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return _printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(_TRACEBACK_INDENT + _printable(line) for line in lines)
+
+
+def _printable(text: str) -> str:
+    """Something of a client's may stand in it: that begins no line, and does nothing to a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 class JsonFormatter(Formatter):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..chat.session import Session
     from ..chat.turn import Turn
     from .flow import Flusher
+    from .turnstile import Line
 
     Generate = Callable[[Turn], AsyncIterator[Item] | Awaitable[None]]
 
@@ -73,6 +74,7 @@ class Run:
         "_before",
         "_burst",
         "_flusher",
+        "_line",
         "_log",
         "_loop",
         "_owner",
@@ -94,6 +96,7 @@ class Run:
         generate: Generate,
         owner: Owner,
         flusher: Flusher,
+        line: Line,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.session = session
@@ -102,6 +105,7 @@ class Run:
         self.due = inf
         self._owner = owner
         self._flusher = flusher
+        self._line = line
         self._log = session.log
         self._loop = loop
         self._burst = 0
@@ -151,8 +155,11 @@ class Run:
 
     async def pause(self) -> None:
         """Gives the loop back, and waits until the reader has caught up."""
-        self._burst = 0
-        await asyncio.sleep(0)
+        if self._burst < LONGEST_BURST:
+            await asyncio.sleep(0)
+        else:
+            self._burst = 0
+            await self._line.turn()
         await wait_for_room(self.session, lambda: self.turn.over)
 
     def waiter(self) -> asyncio.Future[Any]:

@@ -31,6 +31,7 @@ from .sessions import Sessions
 from .sockets import GOING_AWAY, Sockets
 from .sweeper import TICK, Sweeper
 from .turns import Turns
+from .turnstile import Turnstile
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -128,6 +129,7 @@ class Server:
         self.loop = asyncio.get_running_loop()
         self.sweeper = Sweeper(self.loop, self.counters.loop_lag.observe)
         self.flusher = Flusher(self.loop, self.config.flush_interval)
+        self.turnstile = Turnstile(self.loop)
         self.renewals = Renewals(self.authenticate, self.config, self.loop)
         if self._store is None:
             self.turns = Turns(

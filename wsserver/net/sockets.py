@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .flow import Flusher
     from .ledger import Ledger
     from .sweeper import Sweeper
+    from .turnstile import Turnstile
 
 #: What closing may take where `close_timeout` sets no limit, in seconds: a dead peer must not stay for ever.
 LONGEST_CLOSE = 60.0
@@ -84,6 +85,8 @@ class Core(Protocol):
     def sweeper(self) -> Sweeper: ...
     @property
     def flusher(self) -> Flusher: ...
+    @property
+    def turnstile(self) -> Turnstile: ...
     @property
     def sockets(self) -> Sockets: ...
     @property

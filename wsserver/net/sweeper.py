@@ -1,23 +1,28 @@
 """The one timer of the server.
 
 Whoever has a deadline is visited at it: not before, and at most one `TICK` after. Deadlines lie in slots of one tick
-each, so that ten thousand connections cost one timer and, each, one place in a set.
+each, so that ten thousand connections cost one timer and, each, one place in a set. Where thousands are due in one
+tick, others have their turn between them.
 """
 
 from __future__ import annotations
 
 import logging
 from math import ceil, inf
+from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 logger = logging.getLogger(__name__)
 
 #: How exact a deadline is, in seconds.
 TICK = 0.25
+
+#: For how long visits are made before others have their turn, in seconds.
+_SLICE = 0.002
 
 
 class Visited(Protocol):
@@ -31,14 +36,21 @@ class Visited(Protocol):
 
 
 class Sweeper:
-    """Visits what was scheduled. `sweep` is called by a timer of `loop` once `start` has been called.
+    """Visits what was scheduled, by a timer of `loop`, once `start` has been called. `clock` gives seconds.
 
     `on_tick` is told how late each tick came, in seconds: so late is the loop.
     """
 
-    def __init__(self, loop: AbstractEventLoop, on_tick: Callable[[float], object] | None = None) -> None:
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        on_tick: Callable[[float], object] | None = None,
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
         self._loop = loop
         self._on_tick = on_tick
+        self._clock = clock
+        self._sweeping: Iterator[None] | None = None
         self._timer: TimerHandle | None = None
         self._slots: dict[int, set[Visited]] = {}
         self._late = False
@@ -56,6 +68,7 @@ class Sweeper:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._sweeping = None
         self._slots.clear()
 
     def schedule(self, visited: Visited, due: float) -> None:
@@ -85,12 +98,17 @@ class Sweeper:
 
     def sweep(self, now: float) -> None:
         """Makes all visits that are due at `now`."""
+        for _ in self._visits(now):
+            """One by one."""
+
+    def _visits(self, now: float) -> Iterator[None]:
         last = int(now / TICK)
         for number in sorted(number for number in self._slots if number <= last):
-            for visited in self._slots.pop(number):
+            for visited in self._slots.pop(number, ()):
                 # A visit before this one may have cancelled or postponed it.
                 if visited.due <= now:
                     self._visit(visited, now)
+                    yield
         self._swept = last
 
     def _visit(self, visited: Visited, now: float) -> None:
@@ -117,8 +135,18 @@ class Sweeper:
             self._loop.call_soon(self._loop.call_soon, self._tick)
             return
         self._late = False
-        self.sweep(self._loop.time())
-        self._plan()
+        self._sweeping = self._visits(self._loop.time())
+        self._go_on()
+
+    def _go_on(self) -> None:
+        end = self._clock() + _SLICE
+        for _ in self._sweeping or ():
+            if self._clock() > end:
+                self._loop.call_soon(self._go_on)
+                return
+        if self._sweeping is not None:
+            self._sweeping = None
+            self._plan()
 
 
 def _slot(due: float) -> int:

@@ -19,6 +19,7 @@ from ..errors import ClientError
 from ..guard.limits import Counts
 from .run import Run
 from .sockets import GOING_AWAY
+from .turnstile import Line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -67,6 +68,7 @@ class Turns:
         self._sweeper = sweeper
         self._flusher = flusher
         self._ledger = ledger
+        self._line = Line(loop)
 
     @property
     def runs(self) -> Collection[Run]:
@@ -135,7 +137,7 @@ class Turns:
         turn = session.next_turn()
         if turn is None:
             return
-        run = self._runs[turn] = Run(session, turn, self._generate, self, self._flusher, self._loop)
+        run = self._runs[turn] = Run(session, turn, self._generate, self, self._flusher, self._line, self._loop)
         self._sweeper.limit(run, self._config.turn_timeout)
 
     def _end(self, session: Session, turn: Turn, cause: Cause) -> None:

@@ -84,10 +84,11 @@ class Upgrade:
 class RequestReader:
     """Reads one request and holds what came behind it."""
 
-    __slots__ = ("_connection", "_size", "_trailing_data")
+    __slots__ = ("_connection", "_lines", "_size", "_trailing_data")
 
     def __init__(self) -> None:
         self._connection: h11.Connection | None = None
+        self._lines: requests.Lines | None = None
         self._size = 0
         self._trailing_data = b""
 
@@ -105,21 +106,26 @@ class RequestReader:
                 self._trailing_data = data[end:]
                 return _request("GET", target, headers, "1.1")
             self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEADER_SIZE)
+            self._lines = requests.Lines()
+        assert self._lines is not None
         self._size += len(data)
+        if not self._lines.receive_data(data):
+            raise _malformed() if self._size <= _MAX_HEADER_SIZE else _too_large()
+        if self._lines.count > requests.MAX_FIELDS + 2:
+            raise _too_large()
         try:
             self._connection.receive_data(data)
             event = self._connection.next_event()
             if event is h11.NEED_DATA:
                 return None
         except h11.RemoteProtocolError as exc:
-            # What the peer sent may stand in the text of the exception: it is not sent back.
-            status = 431 if exc.error_status_hint == 431 else 400
-            text = "request headers too large" if status == 431 else "malformed HTTP request"
-            raise HandshakeError(status, text, reason="malformed") from exc
+            if exc.error_status_hint == 431:
+                raise _too_large() from exc
+            raise _malformed() from exc
         if not isinstance(event, h11.Request):
-            raise HandshakeError(400, "malformed HTTP request", reason="malformed")
+            raise _malformed()
         if self._size - len(self.trailing_data) > _MAX_HEADER_SIZE:
-            raise HandshakeError(431, "request headers too large", reason="malformed")
+            raise _too_large()
         headers = joined(event)
         if event.method == b"GET" and ("transfer-encoding" in headers or headers.get("content-length", "").strip("0")):
             # A body would be taken for frames, or frames for a body: none is allowed, not even an empty chunked one.
@@ -129,6 +135,15 @@ class RequestReader:
         )
 
 
+def _malformed() -> HandshakeError:
+    # What the peer sent may stand in the text of h11's exception: it is not sent back.
+    return HandshakeError(400, "malformed HTTP request", reason="malformed")
+
+
+def _too_large() -> HandshakeError:
+    return HandshakeError(431, "request headers too large", reason="malformed")
+
+
 def _request(method: str, target: str, headers: Mapping[str, str], http_version: str) -> Request:
     if not target.startswith("/"):
         # RFC 6455 allows an absolute URI, "which, when parsed, has a /resource name/" (4.2.1).
@@ -136,8 +151,10 @@ def _request(method: str, target: str, headers: Mapping[str, str], http_version:
             parts = urlsplit(target)
         except ValueError as exc:
             raise HandshakeError(400, "malformed request target", reason="malformed") from exc
-        if parts.scheme not in ("http", "https", "ws", "wss"):
+        if parts.scheme not in ("http", "https", "ws", "wss") or not parts.netloc:
             raise HandshakeError(400, "malformed request target", reason="malformed")
+        # "MUST ignore the received Host header field" (RFC 9112, section 3.2.2): the target says it, for all to read.
+        headers = {**headers, "host": parts.netloc}
         target = f"{parts.path or '/'}?{parts.query}"
     path, _, query = target.partition("?")
     return Request(method, unquote(path), query, headers, http_version)
@@ -146,7 +163,9 @@ def _request(method: str, target: str, headers: Mapping[str, str], http_version:
 def parse_upgrade(request: Request) -> Upgrade:
     """What the request asks for; raises `HandshakeError` 400, 405 or 426 where it is no upgrade."""
     if request.method != "GET":
-        raise HandshakeError(405, "only GET is served here", [("Allow", "GET")], reason="no_upgrade")
+        # The answer to HEAD has no body (RFC 9110, section 9.3.2).
+        text = "" if request.method == "HEAD" else "only GET is served here"
+        raise HandshakeError(405, text, [("Allow", "GET")], reason="no_upgrade")
     is_upgrade = request.lists("upgrade", "websocket") and request.lists("connection", "upgrade")
     if not is_upgrade or request.http_version != "1.1":
         raise HandshakeError(426, "this address speaks WebSocket", [("Upgrade", "websocket")], reason="no_upgrade")
@@ -199,8 +218,9 @@ def accept(upgrade: Upgrade, extensions: str | None = None) -> bytes:
 
 
 def refuse(error: HandshakeError) -> bytes:
-    """The answer that turns the client away, after which the connection is closed."""
-    return respond(error.status, f"{error.message}\n".encode(errors="replace"), error.headers)
+    """The answer that turns the client away, after which the connection is closed; no body where nothing is said."""
+    body = f"{error.message}\n".encode(errors="replace") if error.message else b""
+    return respond(error.status, body, error.headers)
 
 
 def accept_and_close(upgrade: Upgrade, code: int, reason: str) -> bytes:
