@@ -56,13 +56,15 @@ class TestSessions:
 
         run(script)
 
-    @pytest.mark.parametrize("user", [None, "", "Ålice 爱丽丝", "a" * 300])
+    @pytest.mark.parametrize("user", [None, "", "Ålice 爱丽丝", "half a character: \ud800", "a" * 300])
     def test_any_user(self, run: Run, user: str | None) -> None:
         async def script(world: World) -> None:
             store = await world.store()
             await done(store, first(created=Origin(user, DIGEST)))
             record = await store.find("s_1")
             assert record is not None and record.user == user
+            assert await store.sit({Seat("user", user or ""): 1}) is None
+            assert await store.find(f"}}{user}{{\r\n") is None
 
         run(script)
 

@@ -31,7 +31,7 @@ from . import address, batches, checks
 from .inbox import Inbox, Outbox, inbox_key
 from .lane import Lanes
 from .port import Copy, Outcome, Record, Write
-from .scripts import Command, run
+from .scripts import Command, run, text
 from .seating import Seating
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class RedisStore:
         await self._seating.stand(seats)
 
     def _keys(self, session_id: str) -> list[bytes]:
-        record = f"{self._address.prefix}{{{session_id}}}".encode()
+        record = text(f"{self._address.prefix}{{{session_id}}}")
         return [record, *(record + part for part in (b":log", b":facts", b":history", b":turns", b":letters"))]
 
 
@@ -170,7 +170,7 @@ def _record(found: Mapping[str, Any]) -> Record | None:
         return None
     user = found.get("user")
     return Record(
-        None if user is None else user.decode(),
+        None if user is None else user.decode("utf-8", "surrogatepass"),
         found["token"],
         tuple(map(int, found["begins"].split(b","))),
         found["writer"].decode(),
@@ -192,7 +192,7 @@ def _changes(write: Write) -> list[bytes]:
     if write.created is not None:
         user, token, begins = write.created
         words += (b"created", before, token, b",".join(b"%d" % begin for begin in begins))
-        words += (b"0",) if user is None else (b"1", user.encode())
+        words += (b"0",) if user is None else (b"1", text(user))
     if write.anew:
         words += (b"anew", before)
     if write.batch is not None:

@@ -28,6 +28,11 @@ def script(name: str) -> Script:
     return Script(source, sha1(source.encode(), usedforsecurity=False).hexdigest().encode())
 
 
+def text(value: str) -> bytes:
+    """The bytes of a text that came from outside; tokens in JSON may name users by halves of a character, too."""
+    return value.encode("utf-8", "surrogatepass")
+
+
 class Command(NamedTuple):
     """What is sent to Redis; `key` says to which node of a cluster."""
 

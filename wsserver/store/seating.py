@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import StoreError
 from .memory import give_back
-from .scripts import Command, run
+from .scripts import Command, run, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -141,7 +141,7 @@ class Seating:
         self._number += 1
         words: list[Argument] = [*processes, self._lease, self._number, "all" if self._whole else "", len(names)]
         for seat in names:
-            words += (f"{seat.kind}:{seat.name}", self._held[seat])
+            words += (text(f"{seat.kind}:{seat.name}"), self._held[seat])
         for seats in requests:
             words.append(len(seats))
             for seat, limit in seats.items():
