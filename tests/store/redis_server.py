@@ -133,7 +133,9 @@ class RedisCluster:
 
     def _server(self, name: str) -> RedisServer:
         (self._directory / name).mkdir()
-        settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"]
+        # Short only where a death is waited for: a busy machine is not to be taken for one.
+        timeout = "1000" if self._with_replica else "10000"
+        settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", timeout, "--repl-diskless-sync-delay", "0"]
         # Sessions of two nodes live when the third one has died.
         settings += ["--cluster-require-full-coverage", "no"]
         return RedisServer(self._directory / name, settings)
