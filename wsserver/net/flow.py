@@ -6,7 +6,8 @@ chunk. What the kernel and the peer do not take stays in the log, where the call
 
 Flush by need: after an idle moment of a connection its first event leaves at the end of the same turn of the loop; what
 follows within the flush interval leaves together, by one timer for all connections. Where a flush itself takes long, as
-with thousands of them, a busy loop gathers for longer: else each token would be a write of its own, and come later.
+with thousands of connections, a busy loop gathers for longer: else each token would be a write of its own again, and
+come later.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import asyncio
 import logging
 from functools import partial
 from math import inf
-from time import monotonic, thread_time
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from ..chat import envelope
@@ -59,7 +60,6 @@ class Flusher:
     __slots__ = (
         "_began",
         "_checked",
-        "_cost",
         "_due",
         "_gathered",
         "_interval",
@@ -70,15 +70,8 @@ class Flusher:
         "late_after",
     )
 
-    def __init__(
-        self,
-        loop: AbstractEventLoop,
-        interval: float,
-        clock: Callable[[], float] = monotonic,
-        cost: Callable[[], float] = thread_time,  # not counting others who have the processor meanwhile
-    ) -> None:
+    def __init__(self, loop: AbstractEventLoop, interval: float, clock: Callable[[], float] = monotonic) -> None:
         self.clock = clock
-        self._cost = cost
         self.late_after = inf
         self._loop = loop
         self._interval = interval
@@ -120,12 +113,13 @@ class Flusher:
             self._checked = now
             self._loop.call_soon(self._flush_when_due)
             return
-        marked, self._gathered, self._due = self._gathered, [], inf
+        marked, self._gathered = self._gathered, []
+        self._due = inf
         self.late_after = now + LONGEST_HOLD if self._rested else inf
         self._flush(marked)
 
     def _flush(self, marked: list[Pump]) -> None:
-        began, cost = self.clock(), self._cost()
+        began = self.clock()
         for pump in marked:
             pump.marked = False
             pump.flushed = began
@@ -135,8 +129,9 @@ class Flusher:
                 # The others must not wait for ever because of this one.
                 logger.exception("a connection could not be written to")
         if self._interval:
-            left = self._pause - (began - self._began)  # a short flush does not end the pause of a long one
-            self._pause = max(self._interval, (self._cost() - cost) * _FLUSH_SHARE, left)
+            # A short flush between long ones does not end their pause.
+            left = self._pause - (began - self._began)
+            self._pause = max(self._interval, (self.clock() - began) * _FLUSH_SHARE, left)
         self._began = began
 
 
