@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from tests.clock import run_virtually
-from tests.net.test_admin import administered
+from tests.net.test_admin import administered, free_port
 from tests.peer import Peer
 from wsserver.net import exposition
 from wsserver.net.metrics import METRICS
@@ -81,6 +82,26 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
         monkeypatch.setitem(sys.modules, name, None)
     response = exposition.response({"tokens": 7}, Request("GET", ("metrics",), {}, {}, b""))
     assert (response.status, b"wsserver[metrics]" in response.body) == (501, True)
+
+
+@pytest.mark.parametrize("port", [True, False])
+def test_the_library_is_there_before_the_first_scrape_and_only_for_an_admin_port(port: bool) -> None:
+    code = """
+import asyncio, sys
+from wsserver import Config, Server
+
+async def generate(turn):
+    yield "a"
+
+async def main():
+    async with Server(generate, Config(port=0, admin_port=int(sys.argv[1]))):
+        print("prometheus_client" in sys.modules)
+
+asyncio.run(main())
+"""
+    asked = str(free_port() if port else 0)
+    run = subprocess.run([sys.executable, "-c", code, asked], capture_output=True, text=True, check=True, timeout=30)
+    assert run.stdout == f"{port}\n"
 
 
 def test_a_server_is_scraped() -> None:

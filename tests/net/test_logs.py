@@ -247,6 +247,29 @@ class TestGathering:
         assert stream.getvalue() == "two\n"
         assert "TypeError" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("raises", [True, False])
+    def test_a_stream_that_takes_nothing_harms_nobody(
+        self, logger: logging.Logger, raises: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(logging, "raiseExceptions", raises)
+
+        class Full(io.StringIO):
+            full = True
+
+            def write(self, text: str) -> int:
+                if self.full:
+                    raise BrokenPipeError
+                return super().write(text)
+
+        stream = Full()
+        logger.addHandler(Gathering(stream, Plain()))
+        logger.info("one")
+        logger.warning("two")
+        assert ("lines of the log are lost" in capsys.readouterr().err) is raises
+        stream.full = False
+        logger.info("three")
+        assert stream.getvalue() == "three\n"
+
     def test_lines_are_records_like_others(self, logger: logging.Logger) -> None:
         """A program may have handlers and formats of its own."""
         records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()

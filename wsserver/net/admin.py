@@ -47,6 +47,7 @@ async def open_port(server: Server) -> asyncio.AbstractServer:
     def unready() -> str | None:
         return UNREADY if server.draining else None
 
+    exposition.preload()
     return await listen(server, Gate(server.config.admin_host, server.admin_token, unready, Admin(server)))
 
 

@@ -5,6 +5,7 @@ Its own registry is not used: nothing is counted there, and an application that 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from .requests import Request
 
 PREFIX = "wsserver_"
+
+
+def preload() -> None:
+    """Imports the library, where it is installed, before anybody could be held up by that."""
+    with suppress(ImportError):
+        import prometheus_client.core
+        import prometheus_client.exposition  # noqa: F401
 
 
 def response(figures: Document, request: Request) -> Response:

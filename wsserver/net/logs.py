@@ -126,6 +126,10 @@ def _only_handler(logger: logging.Logger) -> Gathering | None:
     return gathering if logger is logging.root else None
 
 
+#: What stands for lines that could not be written.
+_LOST = logging.makeLogRecord({"msg": "lines of the log are lost"})
+
+
 class _Clock:
     """Seconds as text, each of them made once."""
 
@@ -151,8 +155,7 @@ class Formatter(logging.Formatter):
 
 
 class TextFormatter(Formatter):
-    """`2026-11-24 22:18:03,123 INFO wsserver.access: …`, in local time; `worker` stands before the name, if there is
-    one."""
+    """`2026-11-24 22:18:03,123 INFO wsserver.access: …`, in local time; a `worker` stands before the name."""
 
     def __init__(self, worker: str = "") -> None:
         self._worker = f"{worker} " if worker else ""
@@ -256,6 +259,9 @@ class Gathering(logging.StreamHandler["TextIO"]):
                 lines = [one if isinstance(one, str) else self._line(*one) for one in waiting]
                 self.stream.write("\n".join(lines) + "\n")
             super().flush()
+        except Exception:
+            # Whoever has logged something must not fail because nobody takes it.
+            self.handleError(_LOST)
         finally:
             self.release()
 

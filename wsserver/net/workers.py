@@ -11,7 +11,7 @@ from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from . import gate, logs
+from . import exposition, gate, logs
 from .binding import Binding, url_of
 from .gathering import Gathering
 from .listeners import inherited
@@ -67,6 +67,7 @@ class _House:
         admin: asyncio.AbstractServer | None = None
         try:
             if config.admin_port:
+                exposition.preload()
                 way_in = gate.Gate(config.admin_host, admin_token, supervisor.unready, Gathering(supervisor))
                 admin = await gate.listen(self, way_in)
             self._handle_signals(supervisor)
