@@ -66,6 +66,16 @@ def test_what_is_not_right_was_told(strike: str, durability: str, monkeypatch: p
     assert [name for name, times in seen.items() if times > 1] == []
 
 
+@both
+def test_a_rolling_restart_loses_nothing(durability: str) -> None:
+    tempest = Tempest(seed=8, sessions=10, questions=2)
+    against(tempest, durability, "roll")
+    assert tempest.strikes > 0
+    # Who asks a person that is away may wait for longer than a drain.
+    assert tempest.whole + tempest.told.pop("server_shutdown", 0) == 20
+    assert dict(tempest.told) == {}
+
+
 @pytest.mark.soak
 @both
 @pytest.mark.parametrize("seed", range(10))
@@ -78,5 +88,5 @@ def test_a_thousand_cuts(seed: int, durability: str) -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_everything_at_once(seed: int, durability: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = watch_numbers(monkeypatch)
-    against(Tempest(seed, sessions=40, questions=3), durability, "kill", "pause", "cut off", "outage")
+    against(Tempest(seed, sessions=40, questions=3), durability, "kill", "pause", "cut off", "outage", "roll")
     assert [name for name, times in seen.items() if times > 1] == []

@@ -33,9 +33,14 @@ class Way:
         self.flush_time = 0.0
         self.writes: list[Write] = []
         self.doubt: Callable[[], bool] = lambda: False  # whether what was done is not known to be
+        self._hub = hub
         self._store = MemoryStore(hub, lease=LEASE)
         self.process = self._store.process
         self.lease = LEASE
+
+    def beside(self) -> Way:
+        """That of another process."""
+        return Way(self._hub)
 
     async def _through(self, call: Coroutine[Any, Any, Any]) -> Any:
         try:

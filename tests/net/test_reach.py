@@ -10,7 +10,7 @@ import pytest
 
 from tests.net.instances import LEASE, Instances, share
 from tests.net.steps import Steps, begun
-from tests.peer import Peer, request, text_of
+from tests.peer import Peer, Refused, request, text_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -209,3 +209,33 @@ class TestTheFence:
                     assert text_of(await again.turn()) == "one two three"
 
         share(story, steps)
+
+    def test_a_client_that_has_been_elsewhere_is_not_taken_back(self) -> None:
+        steps = Steps()
+
+        async def story(instances: Instances) -> None:
+            one, two = await instances.start(), await instances.start()
+            async with Peer.connect(one.urls[0]) as peer:
+                await begun(peer, steps, 1)
+                await asyncio.sleep(0.5)
+            way = instances.ways[one]
+            way.closed = True
+            await asyncio.sleep(2 * LEASE)
+            async with Peer.connect(two.urls[0] + peer.resume(2)) as again:
+                assert again.session["data"]["epoch"] == 2
+                await stored(instances, two)
+            # It can say nothing of it, and later knows better than what it has.
+            with pytest.raises(Refused):
+                async with Peer.connect(one.urls[0] + peer.resume(3, epoch=2)):
+                    raise AssertionError("it lets somebody in")
+            way.closed = False
+            async with Peer.connect(one.urls[0] + peer.resume(3, epoch=2)) as back:
+                assert back.session["data"]["recovered"] is True
+                assert back.session["data"]["epoch"] == 2
+
+        share(story, steps)
+
+
+async def stored(instances: Instances, server: Server) -> None:
+    await asyncio.sleep(0.5)
+    await copier_of(server).settled()

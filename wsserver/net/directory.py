@@ -118,10 +118,14 @@ class Directory(Tenure):
             if not session.admits(claim.token, user):
                 return self._new(user)
             journal = self.journals[session.id]
-            if not journal.released:
+            if claim.epoch > session.epoch and await self._is_lost(journal):
+                # Its client has been elsewhere, where they have held this process for dead.
+                self._lost(journal)
+            elif not journal.released:
                 self._vacate(session)
                 return session
-            await journal.gone(self._loop.create_future())
+            else:
+                await journal.gone(self._loop.create_future())
         record = await self._store.find(claim.session_id)
         if record is None:
             return self._new(user)
@@ -144,6 +148,11 @@ class Directory(Tenure):
                 await self.take(claim.session_id, record.fence, lost=True)
             return None
         return mirror
+
+    async def _is_lost(self, journal: Journal) -> bool:
+        """Whether another process has taken the session, and this one has not heard of it."""
+        record = await self._store.find(journal.session.id)
+        return not journal.left and (record is None or record.fence > journal.fence)
 
     async def take(self, session_id: str, fence: int, *, lost: bool) -> Journal | None:
         """Becomes the writer; None where another process was faster. Raises `StoreError`."""

@@ -167,8 +167,9 @@ class Journal:
 
     async def gone(self, future: asyncio.Future[None]) -> None:
         """Returns once this process is no longer its writer."""
-        self._gone.append(future)
-        await future
+        if not self.left:
+            self._gone.append(future)
+            await future
 
     def release(self) -> None:
         """Once all is stored, whoever wants the session may write it."""

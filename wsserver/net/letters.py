@@ -26,6 +26,9 @@ _MOST_WAITING = 20_000
 #: After a failure nothing is read for so long, in seconds.
 _PAUSE = 0.5
 
+#: What waits at the end is given so long to be posted, in seconds.
+_LAST_POST = 2.0
+
 
 class Letter(NamedTuple):
     """`fields` are what JSON can hold; `body` is bytes."""
@@ -68,6 +71,8 @@ class Post:
         self._received = received
         self._waiting: list[tuple[str, bytes]] = []
         self._wake = asyncio.Event()
+        self._posted = asyncio.Event()
+        self._posted.set()
         self._tasks = [loop.create_task(self._post()), loop.create_task(self._read())]
 
     def send(self, process: str, letter: Letter) -> None:
@@ -75,34 +80,32 @@ class Post:
         if len(self._waiting) >= _MOST_WAITING:
             del self._waiting[: _MOST_WAITING // 2]
         self._waiting.append((process, letter.sealed()))
+        self._posted.clear()
         self._wake.set()
 
     async def stop(self) -> None:
         """Posts and reads no more, after what waits has been posted, if the store can be reached."""
-        reading = self._tasks.pop()
-        reading.cancel()
-        for _ in range(3):
-            # One time for what is under way, one for what waits.
-            await asyncio.sleep(0)
-        self._tasks[0].cancel()
-        await asyncio.wait((reading, *self._tasks))
-        await self._post_all()
+        try:
+            async with asyncio.timeout(_LAST_POST):
+                await self._posted.wait()
+        except TimeoutError:
+            logger.debug("%d letters are not posted", len(self._waiting))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
 
     async def _post(self) -> None:
         while True:
-            self._wake.clear()
-            await self._post_all()
             await self._wake.wait()
-
-    async def _post_all(self) -> None:
-        while self._waiting:
-            letters, self._waiting = self._waiting, []
-            try:
-                await self._store.post(letters)
-            except StoreError as exc:
-                # Twice would be as bad: whoever waits for them notices.
-                logger.debug("%d letters were not posted: %s", len(letters), exc)
-                return
+            self._wake.clear()
+            while self._waiting:
+                letters, self._waiting = self._waiting, []
+                try:
+                    await self._store.post(letters)
+                except StoreError as exc:
+                    # Twice would be as bad: whoever waits for them notices.
+                    logger.debug("%d letters were not posted: %s", len(letters), exc)
+            self._posted.set()
 
     async def _read(self) -> None:
         while True:
