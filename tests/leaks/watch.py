@@ -78,9 +78,10 @@ def _is_in(secret: str, text: str) -> bool:
 
 def _said(record: logging.LogRecord) -> tuple[str, str]:
     """The message, and what of it is the same in all messages of its kind."""
-    if hasattr(record.msg, "members"):
+    form, values = getattr(record.msg, "form", None), getattr(record.msg, "values", None)
+    if form is not None:
         # The code of an error is as the application calls it, and some tests have tokens that are their users' names.
-        members = record.msg.members().items()
+        members = form.members(values).items()
         return " ".join(str(value) for name, value in members if name not in ("error", "user")), ""
     return record.getMessage(), record.msg if record.args else ""
 
