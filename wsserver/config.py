@@ -101,7 +101,7 @@ class Config:
     max_log_size: int = _setting(MiB, "events that a session holds for a replay", zero="no replay")
     max_memory: int = _setting(
         _quarter_of_memory(),
-        "logs and histories of all sessions together",
+        "logs, histories, waiting messages and running answers of all sessions together",
         zero="no limit",
         shown="25 % of the machine's",
     )

@@ -9,6 +9,7 @@ import pytest
 
 from tests.chat.person import Gate, GivenUp, Person, SlowReader, line, person, run
 from wsserver.chat.events import Answer, Custom, Reset, Source, Status, Token, Tool
+from wsserver.chat.pool import Pool
 from wsserver.errors import ClientError
 
 if TYPE_CHECKING:
@@ -401,3 +402,59 @@ class TestWhatBecameOfIt:
         turn.fail("out_of_tea", "there is none")
         turn.complete("completed")
         assert (turn.status, turn.error) == ("failed", "out_of_tea")
+
+
+class TestMemory:
+    """What a turn holds is counted by the pool of its session."""
+
+    def test_a_message_that_waits(self, somebody: Person) -> None:
+        pool = somebody.session.log.pool
+        somebody.asks("first")
+        before = pool.used
+        waiting, dropped = somebody.says("x" * 1000), somebody.says("y" * 1000)
+        assert waiting and dropped
+        assert pool.used - before > 2000
+        somebody.session.drop(dropped)
+        dropped.complete("stopped")
+        log = somebody.session.log
+        assert pool.used == log.size + somebody.session.history._size + waiting._held
+        assert waiting._held > 1000
+
+    def test_begun_it_stands_in_the_history(self, somebody: Person) -> None:
+        turn = somebody.asks("x" * 1000)
+        assert turn._held == 0
+        assert somebody.session.log.pool.used == somebody.session.log.size + somebody.session.history._size
+
+    def test_the_text_of_an_answer_that_goes_on(self, somebody: Person, turn: Turn) -> None:
+        for _ in range(100):
+            turn.publish("x" * 100)
+        assert 10_000 <= turn._held <= 10_000 + 2 * 4096
+        turn.publish(Reset())
+        assert turn._held == 0
+        turn.publish("again")
+        turn.complete("completed")
+        assert turn._held == 0
+        somebody.session.log.seal()
+        assert somebody.session.log.pool.used == somebody.session.log.size + somebody.session.history._size
+
+    def test_where_memory_is_short_a_long_one_is_shown_but_kept_no_more(self, somebody: Person, turn: Turn) -> None:
+        turn.publish("x" * 5000)
+        turn.stop_growing(100_000)
+        turn.publish("y" * 5000)
+        turn.stop_growing(1000)
+        turn.publish("z" * 5000)
+        assert turn.text == "x" * 5000 + "y" * 5000
+        assert turn.shown()["truncated"] is True
+        assert len(somebody.events()) == 3
+        turn.complete("completed")
+        turn.stop_growing(0)
+        item = somebody.session.history.items()[-1]
+        assert item["truncated"] is True
+
+
+def test_a_pool_is_over_beyond_its_limit() -> None:
+    pool = Pool(10)
+    pool.add(10)
+    assert not pool.is_over
+    pool.add(1)
+    assert pool.is_over

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from tests.clock import run_virtually
-from tests.peer import BINARY, CLOSE, TEXT, Peer, Refused, masked, request
+from tests.peer import BINARY, CLOSE, TEXT, Peer, Refused, masked, request, text_of
 from wsserver import Config, HandshakeError, Request, Server, SessionView, Turn, User
 
 if TYPE_CHECKING:
@@ -264,6 +264,52 @@ class TestTurnsOfOneUser:
             assert len(users) == 0
 
         serve(script, authenticate=name, busy=busy, max_queue=2, turn_timeout=20, on_disconnect="cancel")
+
+
+class TestMemory:
+    def test_where_it_is_short_no_message_waits(self) -> None:
+        async def script(server: Server, url: str) -> None:
+            pool = server.sessions.pool
+            async with Peer.connect(url) as peer, Peer.connect(url) as other:
+                await peer.ask("wait", id="m1")
+                limit, pool.limit = pool.limit, 0
+                while (await peer.event())["event"] != "token":
+                    """Until it runs."""
+                await peer.ask("more", id="m2")
+                error = (await peer.event("error"))["data"]
+                assert (error["code"], error["retryable"], error["ref"], error["retry_after"]) == (
+                    "overloaded",
+                    True,
+                    "m2",
+                    1.0,
+                )
+                await peer.ask("wait", id="m1")
+                assert (await peer.event("ack"))["data"]["duplicate"] is True
+                await other.ask("hello")
+                assert (await other.turn())[-1]["data"]["status"] == "completed", "what need not wait is answered"
+                pool.limit = limit
+                await peer.ask("more", id="m2")
+                assert (await peer.event("ack"))["data"]["queued"] == 1
+
+        serve(script)
+
+    def test_the_text_of_an_answer_that_goes_on_is_counted(self) -> None:
+        async def long(turn: Turn) -> AsyncIterator[str]:
+            for _ in range(300):
+                yield "x" * 1000
+                await asyncio.sleep(0.01)
+
+        async def main() -> None:
+            config = Config(port=0, max_memory=100_000, max_log_size=20_000)
+            async with Server(long, config) as server, Peer.connect(server.urls[0]) as peer:
+                await peer.ask("go")
+                assert len(text_of(await peer.turn())) == 300_000, "all of it is shown"
+                await peer.send({"event": "history"})
+                answer = (await peer.event("history"))["data"]["items"][-1]
+                assert answer["truncated"] is True
+                assert 50_000 < len(answer["content"]) < 150_000
+
+        run_virtually(main())
 
 
 # -- every slot on every way out -------------------------------------------------------------------------------------

@@ -25,6 +25,11 @@ class Pool:
         self._when_over = when_over
         self._over = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether more is held than may be."""
+        return self.used > self.limit
+
     def add(self, size: int) -> None:
         """So much more is held, or less where it is negative."""
         self.used += size

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from .question import Waiter
     from .session import Session
 
+#: Memory for the text of an answer is taken in steps of so many bytes.
+_TEXT_STEP = 2**12
+
 Cause = Literal["stopped", "interrupted", "disconnected", "timeout", "shutdown"]
 
 #: Stands for the questions of every turn that asks none: only those that ask pay for a dict.
@@ -51,7 +54,9 @@ class Turn:
     """
 
     __slots__ = (
+        "_held",
         "_max_text",
+        "_pool",
         "_questions",
         "_room",
         "_session",
@@ -85,7 +90,10 @@ class Turn:
         self._text = bytearray()  # the JSON of the answer, without quotes
         # The longest answer still fits into the history, quotes and all.
         self._max_text = max_history - ENTRY_OVERHEAD - 2
-        self._room = self._max_text  # of the text in the history, in bytes; below 0 some was left out
+        self._room = min(0, self._max_text)  # what its text may take now, in bytes; below 0 some was left out
+        self._pool = session.log.pool
+        self._held = 0  # what the pool counts of it: its message while it waits, then its text
+        self._hold(len(said) + ENTRY_OVERHEAD)
         self._questions = _NO_QUESTIONS
 
     def __repr__(self) -> str:
@@ -148,6 +156,7 @@ class Turn:
 
     def begin(self) -> None:
         """The first event of the turn, now that its callback is about to run."""
+        self._hold(0)
         self._session.history.add(Said(self.id, "user", self.said, "completed"))
         self._session.publish("start", {"ref": self.ref} if self.ref is not None else {}, self.id)
 
@@ -191,7 +200,7 @@ class Turn:
                 if len(shown) + len(value) <= self._room:
                     shown += value
                 else:
-                    self._room = -1
+                    self._make_room_for(value)
                 reader = session.reader
                 if reader is not None and not reader.marked:
                     reader.wake()
@@ -262,9 +271,27 @@ class Turn:
             session.history.add(Said(self.id, "assistant", text, status, self._room < 0))
         self._rest()
 
+    def _make_room_for(self, value: bytes) -> None:
+        """Takes more memory for the text, or keeps no more of it where it may not."""
+        size = len(self._text) + len(value)
+        self._room = min(size + _TEXT_STEP, self._max_text) if self._room >= 0 and size <= self._max_text else -1
+        if self._room >= 0:
+            self._hold(self._room)
+            self._text += value
+
+    def stop_growing(self, limit: int) -> None:
+        """Memory is short: where its text takes more than so many bytes, it is shown further, but kept no more."""
+        if self._held > limit and not self.over:
+            self._room = -1
+
     def _forget(self) -> None:
         self._text.clear()
-        self._room = self._max_text
+        self._room = min(0, self._max_text)
+        self._hold(0)
+
+    def _hold(self, size: int) -> None:
+        self._pool.add(size - self._held)
+        self._held = size
 
 
 def _writable(text: object) -> str:

@@ -282,6 +282,8 @@ class Sessions:
             if pool.used <= enough:
                 break
             session.trim_history(share)
+            if session.turn is not None:
+                session.turn.stop_growing(share)
         for absence in self._absences:
             if pool.used <= enough:
                 break

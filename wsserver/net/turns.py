@@ -81,8 +81,16 @@ class Turns:
             await asyncio.wait(tasks)
 
     def take(self, session: Session, message: Message, traceparent: str | None = None) -> None:
-        """Runs the message, or lets it wait. Raises `ClientError` `turn_active`, `queue_full` or `rate_limited`."""
-        begins = not session.busy and session.turn_of(message) is None
+        """Runs the message, or lets it wait.
+
+        Raises `ClientError` `turn_active`, `queue_full`, `rate_limited` or `overloaded`.
+        """
+        is_new = session.turn_of(message) is None
+        begins = not session.busy and is_new
+        if session.busy and is_new and self._config.busy == "queue" and session.log.pool.is_over:
+            raise ClientError(
+                "overloaded", "memory is short: no message may wait", retryable=True, ref=message.id, retry_after=1.0
+            )
         if begins and session.user is not None and not self._users.take(session.user):
             raise ClientError(
                 "rate_limited", "too many answers of yours are running", retryable=True, ref=message.id, retry_after=1.0
