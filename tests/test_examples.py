@@ -23,7 +23,17 @@ import pytest
 import uvicorn
 import websockets
 
-from examples import ask, conversations, echo, fastapi_app, generator, kotaemon_pipeline, resume_client
+from examples import (
+    ask,
+    conversations,
+    echo,
+    fastapi_app,
+    generator,
+    kotaemon_pipeline,
+    langchain_chain,
+    langgraph_approval,
+    resume_client,
+)
 from tests.adapters.endpoint import Endpoint, calls, says
 from tests.client.proxy import Fate, failing
 from tests.clock import run_virtually
@@ -136,6 +146,38 @@ def test_openai_tools(monkeypatch: pytest.MonkeyPatch) -> None:
             told = [message["content"] for message in endpoint.bodies[1]["messages"][-2:]]
             assert told[0] == str(date.today())
             assert json.loads(told[1]) == {"order": 7, "arrives": str(date.today() + timedelta(2))}
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_langchain_chain() -> None:
+    async def main() -> None:
+        async with Server(langchain_chain.generate, Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
+            await peer.ask("How do I make tea?")
+            events = await peer.turn()
+            assert [event["data"] for event in events if event["event"] == "source"] == [
+                {"title": "tea.md", "text": langchain_chain.NOTES["tea.md"]}
+            ]
+            assert text_of(events) == "Boil the water first, as the notes say."
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+@pytest.mark.parametrize(("value", "end"), [(True, "It is on its way."), (False, "Then I keep it to myself.")])
+def test_langgraph_approval(value: bool, end: str) -> None:
+    async def main() -> None:
+        async with Server(langgraph_approval.generate, Config(port=0)) as server:
+            async with Peer.connect(server.urls[0]) as peer:
+                await peer.ask("Where is my parcel?")
+                question = await until(peer, "ask")
+            # The line is lost; the person comes back, sees all of it again, and answers.
+            async with Peer.connect(server.urls[0] + peer.resume(0)) as peer:
+                assert await until(peer, "ask") == question
+                data = {"call_id": question["data"]["call_id"], "value": value}
+                await peer.send({"event": "answer", "data": data})
+                events = [event for event in await peer.turn() if event["event"] != "replayed"]
+                assert [event["data"]["value"] for event in events[:-1]] == [f"\n\n{end}"]
+                assert events[-1]["data"]["status"] == "completed"
 
     asyncio.run(asyncio.wait_for(main(), 30))
 

@@ -7,6 +7,7 @@ repeat in their answers.
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from ..errors import TurnError
 
@@ -55,20 +56,20 @@ def filtered() -> TurnError:
     return TurnError(*_BY_CODE["content_filter"])
 
 
-def _meaning(exc: Exception, streaming: bool) -> tuple[str, str, bool]:
-    import openai
-
-    if isinstance(exc, openai.APITimeoutError):
+def _meaning(exc: Any, streaming: bool) -> tuple[str, str, bool]:
+    # By the names of their classes: the clients of many others than OpenAI are of the same make.
+    kinds = {kind.__name__ for kind in type(exc).__mro__}
+    if "APITimeoutError" in kinds:
         return _TIMEOUT
-    if isinstance(exc, openai.APIConnectionError):
+    if "APIConnectionError" in kinds:
         return _CUT if streaming else _UNREACHABLE
-    if not isinstance(exc, openai.APIError):
+    if "APIError" not in kinds:
         # Of the library under the client, or of JSON: the stream was cut in the middle, or is none of this format.
         return _CUT if streaming else _FAILED
-    for name in (exc.code, exc.type):
+    for name in (getattr(exc, "code", None), getattr(exc, "type", None)):
         if name in _BY_CODE:
             return _BY_CODE[name]
-    if not isinstance(exc, openai.APIStatusError):
+    if "APIStatusError" not in kinds:
         return _FAILED  # an error in place of a chunk
     if exc.status_code >= 500:
         return _FAILED
