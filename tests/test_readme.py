@@ -323,6 +323,22 @@ def test_a_model_is_asked_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("value, end", [(True, "Done."), (False, "Then not.")])
+def test_a_graph_asks_as_shown(value: bool, end: str) -> None:
+    async def main() -> None:
+        namespace: dict[str, Any] = {}
+        exec(block("test: langchain"), namespace)
+        async with Server(namespace["generate"], Config(port=0)) as server, Peer.connect(server.urls[0]) as peer:
+            await peer.ask("I want my money back.")
+            await peer.event("start")
+            question = (await peer.event("ask"))["data"]
+            assert (question["message"], question["schema"]) == ("Refund it?", {"type": "boolean"})
+            await peer.send({"event": "answer", "data": {"call_id": question["call_id"], "value": value}})
+            assert text_of(await peer.turn()) == end
+
+    asyncio.run(main())
+
+
 def test_the_errors_of_a_model_are_those_of_the_code() -> None:
     [(retryable, final)] = re.findall(r"retryable are (.*?); not retryable are (.*?)\.", README, re.S)
     meanings = [
