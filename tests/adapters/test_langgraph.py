@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from itertools import count
 from operator import add
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
@@ -401,6 +402,7 @@ class TestInterrupt:
             (YES, "Shall I?", {"type": "boolean"}),
             ({"order": 7}, '{"order": 7}', {}),
             (["é"], '["é"]', {}),
+            ({"type": "tool_approval", "name": "send", "description": "Send it?"}, "Send it?", {}),
         ],
     )
     def test_what_is_asked(self, value: Any, message: str, schema: Any) -> None:
@@ -410,6 +412,33 @@ class TestInterrupt:
         events, [asked] = interview(callback(graph(approve, checkpointer=InMemorySaver())), True)
         assert (asked["message"], asked["schema"]) == (message, schema)
         assert text_of(events) == "You said True."
+
+    def test_tools_that_a_middleware_holds_back(self) -> None:
+        """What the `HumanInTheLoopMiddleware` of `langchain` asks, and what it wants to hear."""
+
+        def hold_back(state: Any) -> Any:
+            requests = [
+                {"name": "send", "args": {"to": "Ann"}, "description": "Send it?"},
+                {"name": "delete", "args": {"number": 7}},
+                {"name": "pay", "args": {}, "description": "Pay it?"},
+            ]
+            reviews = [
+                {"action_name": "send", "allowed_decisions": ["approve", "edit", "reject"]},
+                {"action_name": "delete", "allowed_decisions": ["approve"]},
+                {"action_name": "pay", "allowed_decisions": ["respond"]},
+            ]
+            answer = interrupt({"action_requests": requests, "review_configs": reviews})
+            return {"messages": [AIMessage(json.dumps(answer))]}
+
+        chain = callback(graph(hold_back, checkpointer=InMemorySaver()))
+        events, asked = interview(chain, "reject", "approve", "respond")
+        assert [(one["message"], one["schema"]) for one in asked] == [
+            ("Send it?", {"enum": ["approve", "reject"]}),
+            ('delete {"number": 7}', {"enum": ["approve"]}),
+            ("Pay it?", {}),
+        ]
+        decisions = [{"type": "reject"}, {"type": "approve"}, {"type": "respond"}]
+        assert json.loads(text_of(events)) == {"decisions": decisions}
 
     def test_in_words_of_ones_own(self) -> None:
         async def decide(turn: Any, one: Any) -> Any:
