@@ -130,6 +130,10 @@ class TestText:
 
         assert tokens(ask(RunnableGenerator(parts) | RunnablePassthrough())) == ["Hel", "lo"]
 
+    @pytest.mark.parametrize("output", [("custom", "x"), ("updates", {"__interrupt__": ()}), {"answer": "x"}, None])
+    def test_what_is_no_text_is_not_shown(self, output: Any) -> None:
+        assert names(ask(RunnableLambda(lambda said: output))) == ["start", "complete"]
+
     def test_blocks_and_thoughts(self) -> None:
         blocks: Any = [
             [{"type": "reasoning", "text": None, "summary": []}],

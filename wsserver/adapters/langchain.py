@@ -134,7 +134,8 @@ class Chain:
 
         watch = Watch()
         config = merge_configs(self.config(turn), {"callbacks": [watch.handler()]})
-        story = Story(self._shows, self._source, dict(turn.usage or {}), watch.failed)
+        usage = dict(turn.usage or {})
+        story = Story(self._shows, self._source, usage, watch.failed, graph=self._graph is not None)
         interrupts: Mapping[str, Interrupt] = {}
         for _ in range(MAX_INTERRUPTS):
             try:

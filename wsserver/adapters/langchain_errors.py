@@ -16,7 +16,7 @@ def turn_error(exc: Exception, *, streaming: bool) -> TurnError | None:
     kinds = {kind.__name__ for kind in type(exc).__mro__}
     if "GraphRecursionError" in kinds:
         return no_answer()
-    if "APIError" in kinds:
+    if "APIError" in kinds and hasattr(exc, "request"):
         return openai_errors.turn_error(exc, _key(exc), streaming=streaming)
     return None
 

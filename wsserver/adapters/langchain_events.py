@@ -41,10 +41,13 @@ class Story:
         source: Callable[[Any], Source | None],
         usage: dict[str, Any],
         failed: set[str],
+        *,
+        graph: bool,
     ) -> None:
         self.usage = usage
         self.interrupts: dict[str, Any] = {}
         self.at_breakpoint = False
+        self._graph = graph
         self._shows = shows
         self._source = source
         self._answer = Answer(failed)
@@ -182,14 +185,15 @@ class Story:
         if event["parent_ids"]:
             return
         chunk = event["data"].get("chunk")
-        match chunk:
-            case ("updates", {"__interrupt__": interrupts}):
-                self.at_breakpoint = not interrupts
-                self.interrupts |= {one.id: one for one in interrupts}
-            case ("custom", value):
+        if self._graph:
+            kind, value = chunk  # the mode of the stream
+            if kind == "custom":
                 yield _written(value)
-            case _ if not self._told and (isinstance(chunk, str) or is_answer(chunk)):
-                yield from self._answer.add(event["run_id"], "", text_of(chunk))
+            elif "__interrupt__" in value:
+                self.interrupts |= {one.id: one for one in value["__interrupt__"]}
+                self.at_breakpoint = not self.interrupts
+        elif not self._told and (isinstance(chunk, str) or is_answer(chunk)):
+            yield from self._answer.add(event["run_id"], "", text_of(chunk))
 
     def _chain_ended(self, event: Event) -> Iterator[Item]:
         if not _is_node(event):
