@@ -108,9 +108,9 @@ class Installed(Kotaemon):
                 prepared.settings, prepared.user, prepared.selected.get(str(index.id))
             )
         ]
+        files = {file for _, chosen, _ in prepared.selected.values() for file in chosen}
         for retriever in retrievers:
-            files = prepared.selected
-            ktem.confine(retriever, {name for _, names, _ in files.values() for name in names})
+            ktem.confine(retriever, files)
         state = {"app": deepcopy(prepared.state["app"]), "pipeline": prepared.pipeline_state}
         with _kept_whole(self._application.tool_servers):
             reasoning = self._application.reasonings[prepared.reasoning]
@@ -129,8 +129,9 @@ def _options(application: ktem.Application, user: str, content: Any) -> tuple[di
     language = asked.get("language", settings["reasoning.lang"])
     citation = asked.get("citation", "off")
     mindmap = asked.get("mindmap", False)
-    if reasoning not in application.reasonings or language not in application.languages:
-        raise TurnError("bad_content", "there is no such reasoning, or no such language")
+    for name, known in (reasoning, application.reasonings), (language, application.languages):
+        if not isinstance(name, str) or name not in known:
+            raise TurnError("bad_content", "there is no such reasoning, or no such language")
     if citation not in ("highlight", "inline", "off") or not isinstance(mindmap, bool):
         raise TurnError("bad_content", "a citation is highlight, inline or off, and mindmap true or false")
     settings["reasoning.lang"] = language
@@ -150,17 +151,17 @@ def _selection(application: ktem.Application, user: str, content: Any) -> dict[s
     if asked is not None and not (isinstance(asked, list) and all(isinstance(name, str) for name in asked)):
         raise TurnError("bad_content", "what is selected is a list of documents")
     selected: dict[str, list[Any]] = {}
-    found: set[str] = set()
+    wanted = set(asked or ())
+    unknown = set(wanted)
     for index in application.indices:
         files = application.files(index, user)  # names by ids
         if asked is None:
             chosen = list(files) if ktem.is_plain(index) else []
         else:
-            wanted = [name for name in asked if name in files or name in files.values()]
-            found.update(wanted)
+            unknown -= {*files, *files.values()}
             chosen = [id_ for id_, name in files.items() if id_ in wanted or name in wanted]
         selected[str(index.id)] = ["select", chosen, user]
-    if asked is not None and found != set(asked):
+    if unknown:
         raise TurnError("unknown_document", "there is no such document, or it is not yours")
     return selected
 

@@ -54,12 +54,18 @@ class Application:
             raise ConfigError("Kotaemon has no reasoning: its settings name none in KH_REASONINGS")
         self.reasonings: dict[str, Any] = reasonings
         self.languages: Collection[str] = SUPPORTED_LANGUAGE_MAP.keys()
-        self.tool_servers: dict[str, Any] = mcp_manager.info()
+        self._tool_servers = mcp_manager
         self.indices: list[Any] = self._app.index_manager.indices
         for index in self.indices:
             index.get_selector_component_ui()  # which it asks for the files of a user
         self.empty_answer = str(getattr(settings, "KH_CHAT_EMPTY_MSG_PLACEHOLDER", "(Sorry, I don't know)"))
         self._defaults: dict[str, Any] = self._app.default_settings.flatten()
+
+    @property
+    def tool_servers(self) -> dict[str, Any]:
+        """The settings of all that serve tools, by their names: not a copy."""
+        servers: dict[str, Any] = self._tool_servers.info()
+        return servers
 
     def user(self, session_user: str | None) -> str | None:
         """Who the user of a session is to Kotaemon; None for nobody that it knows."""
