@@ -124,10 +124,10 @@ class PlainTool:
     description = "what time it is"
 
     def __init__(self) -> None:
-        self.calls = 0
+        self.calls: list[str] = []  # also of copies
 
     def __call__(self, query: str) -> str:
-        self.calls += 1
+        self.calls.append(query)
         if query == "broken":
             raise RuntimeError("the key is s3cret")
         return f"it is <{query}>"

@@ -346,7 +346,7 @@ class TestTools:
 
     def test_no_step_begins_once_the_turn_is_over(self) -> None:
         started, gate = threading.Event(), threading.Event()
-        calls = shapes.TOOL_REGISTRY["Clock"].calls
+        shapes.TOOL_REGISTRY["Clock"].calls.clear()
 
         def before() -> None:
             started.set()
@@ -364,7 +364,7 @@ class TestTools:
                 assert [event["event"] for event in events] == ["start", "complete"]
 
         run(main())
-        assert shapes.TOOL_REGISTRY["Clock"].calls == calls
+        assert shapes.TOOL_REGISTRY["Clock"].calls == []
 
     def test_two_users_never_see_each_others_documents(self) -> None:
         """Both pipelines are built before either searches: the global tool is then told of the second user's only."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator
 
 ROOT = Path(__file__).parents[3]
-LONG = 60
+LONG = 180  # seconds; a first figure compiles a library
 
 #: Documents of two people, which share the words that are asked for.
 SECRETS = {
@@ -130,7 +130,8 @@ async def authenticate(request: Any) -> User | None:
 
 @asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[str]:
-    async with Server(app, Config(port=0), authenticate=authenticate, on_open=app.on_open) as server:
+    config = Config(port=0, ping_interval=0)
+    async with Server(app, config, authenticate=authenticate, on_open=app.on_open) as server:
         yield server.urls[0]
 
 
@@ -253,6 +254,26 @@ def react(prompt: str) -> str:
     if "Observation:" not in observed:
         return "I should look into the documents.\nAction: docsearch\nAction Input: password of the vault"
     return f"I now know it.\nFinal Answer: {' '.join(re.findall(r'AMETHYST|OBSIDIAN', observed))}"
+
+
+def test_a_figure_of_what_was_found(app: Any, models: Any, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ktem.db.models import User as KotaemonUser
+    from ktem.db.models import engine
+    from sqlmodel import Session
+
+    with Session(engine) as database:
+        database.add(KotaemonUser(id="id-of-dan", username="dan", username_lower="dan", password="", admin=False))
+        database.commit()
+    paths = [place / f"{word}.md" for word in "green black white red yellow dark herbal fruit iced".split()]
+    for path in paths:
+        path.write_text(f"# Tea\n\nThis is all about {path.stem} tea, which {path.stem[::-1]} people drink.\n", "utf-8")
+    fill(app._application.indices[0], app._application.settings("id-of-dan"), "id-of-dan", *paths)
+    monkeypatch.setitem(app._application._defaults, "reasoning.options.simple.create_citation_viz", True)
+    [events] = talk(app, "dan", "What is tea?")
+    [figure] = of(events, "plot")
+    assert {"data", "layout"} <= figure.keys()
+    kept = conversations("id-of-dan")[-1].data_source["plot_history"]
+    assert [json.loads(plot) for plot in kept] == [figure]
 
 
 def test_react_shows_its_steps(app: Any, models: Any) -> None:
