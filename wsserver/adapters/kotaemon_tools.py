@@ -32,7 +32,7 @@ def build(factory: Callable[[], Any], turn: SyncTurn) -> Any:
         agent: Any = getattr(pipeline, "agent", None)
         plugins = getattr(agent, "plugins", None)
         if isinstance(plugins, list | tuple):
-            agent.plugins = [Shown(_own(tool), turn) for tool in plugins]
+            agent.plugins = [Watched(_own(tool), turn) for tool in plugins]
     return pipeline
 
 
@@ -51,7 +51,7 @@ def thought(step: Any) -> str:
     return text.removeprefix("Thought:").strip()
 
 
-class Shown:
+class Watched:
     """A tool as an agent calls it, from any thread; the person sees its name, what it is given and what it says."""
 
     def __init__(self, tool: Any, turn: SyncTurn) -> None:
