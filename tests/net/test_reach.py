@@ -239,3 +239,40 @@ class TestTheFence:
 async def stored(instances: Instances, server: Server) -> None:
     await asyncio.sleep(0.5)
     await copier_of(server).settled()
+
+
+def test_what_waits_to_be_shown_is_bounded() -> None:
+    steps = Steps()
+
+    async def story(instances: Instances) -> None:
+        server = await instances.start()
+        async with Peer.connect(server.urls[0]) as peer:
+            await begun(peer, steps, 1)
+            instances.ways[server].closed = True
+            steps.let(1)
+            await asyncio.sleep(1)
+            for number in range(10):
+                await peer.send({"event": "history", "id": f"h{number}"})
+            answers = [await peer.event() for _ in range(10)]
+            assert [event["event"] for event in answers] == ["ack"] * 4 + ["error"] * 6
+            assert {event["data"]["code"] for event in answers[4:]} == {"rate_limited"}
+            instances.ways[server].closed = False
+            assert [(await peer.event())["event"] for _ in range(5)] == ["token", *["history"] * 4]
+
+    share(story, steps, durability="strict")
+
+
+def test_sessions_that_come_and_go_while_nobody_is_told_leave_nothing() -> None:
+    async def story(instances: Instances) -> None:
+        server = await instances.start()
+        instances.ways[server].closed = True
+        async with Peer.connect(server.urls[0]):
+            await out_of_reach(server)
+            for _ in range(20):
+                async with Peer.connect(server.urls[0]) as peer:
+                    await peer.send({"event": "end"})
+                    assert (await peer.closed())[0] == 1000
+            assert len(copier_of(server).journals) == 1
+        instances.ways[server].closed = False
+
+    share(story, Steps(), handshake_rate=0)

@@ -21,7 +21,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ..chat import envelope
-from ..errors import ClientError, SessionNotFound
+from ..errors import ClientError, SessionNotFound, StoreError
 from . import exposition, metrics, pages
 from .gate import Gate, Refused, listen
 from .gate import json_response as _json
@@ -73,6 +73,8 @@ class Admin:
             return exc.response
         except SessionNotFound as exc:
             return _json({"error": str(exc)}, 404)
+        except StoreError as exc:
+            return _json({"error": str(exc)}, 503, {"Retry-After": "5"})
 
     async def _route(self, request: Request) -> Response:
         shape = "/".join("{id}" if place == 1 else segment for place, segment in enumerate(request.path))
@@ -83,8 +85,19 @@ class Admin:
             raise Refused(405, f"this takes {' or '.join(methods)}", Allow=", ".join(methods))
         return await methods[request.method](request)
 
-    def _session(self, request: Request) -> Session:
-        return self._server.sessions[request.path[1]]
+    def _known(self, request: Request) -> str:
+        """The name of a session that may be; raises `SessionNotFound`."""
+        name: str = request.path[1]
+        if self._server.cluster is None:
+            self._session(name)
+        return name
+
+    def _session(self, name: str) -> Session:
+        """One that is written here; raises `SessionNotFound`."""
+        session = self._server.sessions[name]
+        if isinstance(session, Mirror):
+            raise SessionNotFound(name)
+        return session
 
     # -- one request each ----------------------------------------------------------------------------------------
 
@@ -99,35 +112,39 @@ class Admin:
         return _json({"count": len(names), "sessions": [self._brief(self._server.sessions[name]) for name in shown]})
 
     async def _show(self, request: Request) -> Response:
-        session = self._session(request)
+        session = self._session(request.path[1])
         return _json({**self._brief(session), "history": session.history.items()})
 
     async def _push(self, request: Request) -> Response:
-        session, body = self._session(request), _body(request)
+        name, body = self._known(request), _body(request)
         event, data = body.get("event"), body.get("data", {})
         if not isinstance(event, str) or not isinstance(data, dict):
             raise Refused(400, 'send {"event": "a name", "data": {…}}')
         try:
             async with asyncio.timeout(_PUSH_TIMEOUT):
-                await self._server.push(session.id, event, data)
+                await self._server.push(name, event, data)
         except TimeoutError:
             raise Refused(503, "the session is full of what its client has not read", Retry_After="5") from None
         except (TypeError, ValueError) as exc:
             raise Refused(400, str(exc)) from exc
-        return _json({"seq": session.log.head}, 201)
+        try:
+            return _json({"seq": self._session(name).log.head}, 201)
+        except SessionNotFound:
+            # It is written elsewhere, or was ended behind it.
+            return _json({"seq": None}, 201)
 
     async def _stop(self, request: Request) -> Response:
-        session, turn = self._session(request), _body(request).get("turn")
+        name, turn = self._known(request), _body(request).get("turn")
         if turn is not None and type(turn) is not int:
             raise Refused(400, "turn must be a whole number")
         try:
-            await self._server.stop(session.id, turn)
+            await self._server.stop(name, turn)
         except ClientError as exc:
             raise Refused(409, exc.message) from exc
         return _json({"stopped": True})
 
     async def _end(self, request: Request) -> Response:
-        await self._server.end(self._session(request).id)
+        await self._server.end(request.path[1])
         return Response(204)
 
     async def _metrics(self, request: Request) -> Response:

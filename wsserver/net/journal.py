@@ -1,13 +1,7 @@
 """What is stored of one session: each write says what has changed since the one before.
 
-::
-
-    mark ─▶ write ─▶ settle: done ─▶ …
-              ▲         │
-              └─────────┴ nobody knows: the same write again; it was lost, or there is a gap: all of it anew
-
-A turn that is accepted is open until a write has its final event. So whoever takes the session over knows what the
-person still waits for.
+Where nobody knows what became of a write, it is made again as it was; what was lost, or has a gap, is written anew. A
+turn that is accepted is open until a write has its final event: whoever takes over knows what the person waits for.
 """
 
 from __future__ import annotations
@@ -33,9 +27,12 @@ if TYPE_CHECKING:
 #: Ids of messages are stored in so many places, one of which is written with each message.
 _ID_PLACES = 256
 
+#: So much may wait for events to be stored: histories, each of which may be large.
+_MOST_HELD = 4
+
 
 class Copier(Protocol):
-    """Who writes journals to the store."""
+    """Who writes journals."""
 
     def mark(self, journal: Journal) -> None:
         """It has something to write."""
@@ -109,8 +106,8 @@ class Journal:
         self.watcher: Callable[[Write], None] | None = None  # called with each write that is done
         self._copier = copier
         self._number = 0
-        self._anew = fence == 0  # all of it is to be written, and `created`
         self._stored = fence > 0  # the store has known it
+        self._anew = not fence  # all of it is to be written, and `created`
         self._write: Write | None = None  # under way, or nobody knows whether it was done
         self._repeated = False
         self._turns: dict[int, _Open] = {}
@@ -122,9 +119,8 @@ class Journal:
 
     def restored(self, unfinished: Mapping[int, bytes]) -> None:
         """All that the session holds now came out of the store, which has these turns as open: they have ended."""
-        memory = self.session.memory
-        self._said = memory.history.last
-        self._state = memory.state.saved
+        self._said = self.session.history.last
+        self._state = self.session.state.saved
         self._turns = {number: _Open(None, entry, True) for number, entry in unfinished.items()}
 
     # -- for those who change the session --------------------------------------------------------------------------
@@ -154,9 +150,14 @@ class Journal:
 
     def go_on(self) -> None:
         """What waited for the message to be stored waits no longer."""
-        then, self.storing = self.storing, None
-        if then is not None:
+        if self.storing is not None:
+            then, self.storing = self.storing, None
             then()
+
+    @property
+    def holds_much(self) -> bool:
+        """Whether no more should wait to be stored."""
+        return len(self._held) >= _MOST_HELD
 
     def when_stored(self, seq: int, then: Callable[[], None]) -> None:
         """Calls it once the store has the event of this number; now, if it has."""
@@ -172,7 +173,7 @@ class Journal:
             await future
 
     def release(self) -> None:
-        """Once all is stored, whoever wants the session may write it."""
+        """Once all is stored, whoever wants it may have it."""
         self.released = True
         self.hurry()
 
@@ -188,17 +189,17 @@ class Journal:
                 future.set_result(None)
         self._gone.clear()
 
-    def end(self) -> bool:
-        """The session has ended, and nothing of it is to be kept; False where there is nothing that could be."""
+    def end(self, *, out_of_reach: bool) -> None:
+        """The session has ended, and nothing of it is to be kept."""
         self.ended = True
-        if not self._stored and self._write is None:
+        # While nobody can be told there may be ever more of these.
+        if not self._stored and (self._write is None or out_of_reach):
             self.leave()
-            return False
+            return
         # Of what is under way nobody will want to know.
         self._write = None
         self.log.copier = self.watcher = None
         self.hurry()
-        return True
 
     # -- for the copier --------------------------------------------------------------------------------------------
 
@@ -208,7 +209,7 @@ class Journal:
         self._repeated = self._write is not None
         if self._write is None:
             self._number += 1
-            self._write = self._ending() if self.ended else self._changes()
+            self._write = self._changes()
         self.written_at = now
         return self._write
 
@@ -232,12 +233,11 @@ class Journal:
             self._anew = True
             self.hurry()
 
-    def _ending(self) -> Write:
-        return Write(self.session.id, self.fence, self._number, self.ttl, ended=True)
-
     def _changes(self) -> Write:
         session, log, anew = self.session, self.log, self._anew
-        write = Write(session.id, self.fence, self._number, self.ttl, released=self.released)
+        write = Write(session.id, self.fence, self._number, self.ttl, released=self.released, ended=self.ended)
+        if self.ended:
+            return write
         if anew:
             write.created = Origin(session.user, session.token_digest, session.begins)
             write.last_turn = session.last_turn

@@ -107,7 +107,7 @@ class SharedConversation(Conversation):
         journal = self.directory.journals.get(session.id)
         if journal is not None and (journal.storing is not None or journal.later):
             if len(journal.later) >= _MOST_LATER:
-                raise ClientError("rate_limited", "messages too fast", retryable=True, ref=event.id, retry_after=1.0)
+                raise _too_fast(event.id)
             journal.later.append(event)
             return
         super()._do(session, event, payload)
@@ -118,6 +118,8 @@ class SharedConversation(Conversation):
         if journal is None or not journal.log.strict or reader is None:
             super()._history(session, event)
             return
+        if journal.holds_much:
+            raise _too_fast(event.id)
         self._acknowledge(session, event.id)
         payload = session.history_event()
 
@@ -127,3 +129,7 @@ class SharedConversation(Conversation):
 
         # It holds what may not be shown yet.
         journal.when_stored(journal.log.head, show)
+
+
+def _too_fast(ref: str | None) -> ClientError:
+    return ClientError("rate_limited", "messages too fast", retryable=True, ref=ref, retry_after=1.0)

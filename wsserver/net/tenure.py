@@ -216,7 +216,7 @@ class Tenure(Sessions):
             self.exchange.afar.pop(place.link, None)
         journal = self.journals.pop(session.id, None)
         if journal is not None and not journal.left:
-            journal.end()
+            journal.end(out_of_reach=self.copier.out)
         self.exchange.freed(session.id)
 
     def _released(self, journal: Journal) -> None:
