@@ -404,3 +404,16 @@ def test_redis_is_used_as_shown(tmp_path: Path, redis_cluster: RedisCluster) -> 
             for node in nodes:
                 node.acl_deluser("chat")
                 node.close()
+
+
+def test_what_is_defended_is_named_after_its_flags() -> None:
+    section = README.split("\n## Limits and security\n")[1].split("\n## ")[0]
+    table = section.split("| against |")[1].split("\n\n")[0]
+    named = set(re.findall(r"`(--[a-z-]+)`", table))
+    settings = {flag(setting.name): setting for setting in fields(Config)}
+    assert named <= set(settings)
+    # No limit is left out: what has none at 0, and deadlines.
+    limits = {
+        name for name, setting in settings.items() if setting.metadata["zero"] in ("no limit", "none", "queue nothing")
+    }
+    assert limits - named <= {"--admin-port", "--max-age"}
