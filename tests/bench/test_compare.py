@@ -105,4 +105,4 @@ def test_unknown_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compare", "--job", "strem", "--peers", "raw"]) == 1
     assert "echo, handshake, idle" in capsys.readouterr().err
     assert cli.main(["compare", "--peers", "rawr"]) == 1
-    assert "ours, raw, raw-batched, picows" in capsys.readouterr().err
+    assert "raw, raw-batched, picows" in capsys.readouterr().err
