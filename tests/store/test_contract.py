@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wsserver.store.port import Batch, Origin, Outcome, Piece, Seat, Write
+from wsserver.store.port import LETTERS_LEFT, Batch, Origin, Outcome, Piece, Seat, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -504,6 +504,17 @@ class TestLetters:
             assert await two.leave("s_1", b"2")
             copy = await one.take("s_1", 3, lost=False)
             assert copy is not None and copy.letters == (b"2",)
+
+        run(script)
+
+    def test_left_letters_are_bounded(self, run: Run) -> None:
+        async def script(world: World) -> None:
+            store = await world.store()
+            await done(store, first(released=True))
+            left = [store.leave("s_1", b"%d" % number) for number in range(LETTERS_LEFT + 5)]
+            assert all(await asyncio.gather(*left))
+            copy = await store.take("s_1", 1, lost=False)
+            assert copy is not None and copy.letters == tuple(b"%d" % n for n in range(5, LETTERS_LEFT + 5))
 
         run(script)
 

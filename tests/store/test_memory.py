@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from wsserver.store.memory import INBOX_SIZE, Hub, MemoryStore
-from wsserver.store.port import Origin, Outcome, Write
+from wsserver.store.memory import Hub, MemoryStore
+from wsserver.store.port import INBOX_SIZE, Origin, Outcome, Write
 
 
 def test_an_inbox_that_nobody_reads_drops_its_oldest_letters() -> None:

@@ -15,9 +15,8 @@ import pytest
 from tests.store.redis_server import RedisServer, wait_until
 from wsserver import StoreError
 from wsserver.store import checks
-from wsserver.store.inbox import INBOX_SIZE
-from wsserver.store.port import Batch, Origin, Outcome, Piece, Seat, Write
-from wsserver.store.redis import LETTERS, RedisStore
+from wsserver.store.port import INBOX_SIZE, Batch, Origin, Outcome, Piece, Seat, Write
+from wsserver.store.redis import RedisStore
 from wsserver.store.scripts import run
 
 if TYPE_CHECKING:
@@ -355,17 +354,6 @@ class TestLetters:
                         client.xadd(key, fields)
                 await store.post([(store.process, b"3")])
                 assert await store.receive() == [b"1", b"2", b"3"]
-
-        asyncio.run(main())
-
-    def test_left_letters_are_bounded(self, server: RedisServer) -> None:
-        async def main() -> None:
-            async with opened(server.url) as store:
-                assert await store.write([replace(FIRST, released=True)]) == [Outcome.DONE]
-                left = [store.leave("s_1", b"%d" % number) for number in range(LETTERS + 5)]
-                assert all(await asyncio.gather(*left))
-                copy = await store.take("s_1", 1, lost=False)
-                assert copy is not None and copy.letters == tuple(b"%d" % n for n in range(5, LETTERS + 5))
 
         asyncio.run(main())
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from .port import INBOX_SIZE
 from .scripts import Command, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .lane import Lanes
-
-#: Letters that an inbox holds, about; of more, the oldest go.
-INBOX_SIZE = 10_000
 
 #: Seconds after the last letter until an inbox that nobody reads is gone.
 INBOX_TTL = 60.0

@@ -12,13 +12,10 @@ from collections import Counter, deque
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from .port import Batch, Copy, Origin, Outcome, Record, Seat, Write
+from .port import INBOX_SIZE, LETTERS_LEFT, Batch, Copy, Origin, Outcome, Record, Seat, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-
-#: Letters that an inbox holds; of more, the oldest go.
-INBOX_SIZE = 10_000
 
 
 class _Session:
@@ -35,7 +32,7 @@ class _Session:
         self.facts: dict[str, bytes] = {}
         self.history: list[bytes] = []
         self.unfinished: dict[int, bytes] = {}
-        self.letters: list[bytes] = []
+        self.letters: deque[bytes] = deque(maxlen=LETTERS_LEFT)
         self.ended = False
         self.kept_until = 0.0
 

@@ -17,6 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+#: Letters that an inbox holds, about, and that are left for the next writer of a session; of more, the oldest go.
+INBOX_SIZE = 10_000
+LETTERS_LEFT = 1000
+
 
 class Piece(NamedTuple):
     """Part of a log: adjacent tokens of one turn, or one other event.
@@ -198,7 +202,10 @@ class Store(Protocol):
         ...
 
     async def leave(self, session_id: str, letter: bytes) -> bool:
-        """Leaves a letter for whoever takes the session next; False where it has a writer that lives, or is unknown."""
+        """Leaves a letter for whoever takes the session next; False where it has a writer that lives, or is unknown.
+
+        Where a connection breaks meanwhile, a letter may be left twice.
+        """
         ...
 
     # -- seats -------------------------------------------------------------------------------------------------------

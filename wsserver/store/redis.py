@@ -30,7 +30,7 @@ from ..errors import StoreError
 from . import address, batches, checks
 from .inbox import Inbox, Outbox, inbox_key
 from .lane import Lanes
-from .port import Copy, Outcome, Record, Write
+from .port import LETTERS_LEFT, Copy, Outcome, Record, Write
 from .scripts import Command, run, text
 from .seating import Seating
 
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from .port import Batch, Seat
 
 logger = logging.getLogger(__name__)
-
-#: Letters that are left for the next writer of a session; of more, the oldest go.
-LETTERS = 1000
 
 _FIELDS = ("user", "token", "begins", "writer", "fence", "start", "head", "turn")
 
@@ -143,7 +140,7 @@ class RedisStore:
         keys = self._keys(session_id)
         dead = ""
         while True:
-            answer = await self._calls.call(run("leave", [keys[0], keys[5]], letter, dead, LETTERS))
+            answer = await self._calls.call(run("leave", [keys[0], keys[5]], letter, dead, LETTERS_LEFT))
             if isinstance(answer, int):
                 return bool(answer)
             # Whether its writer lives is known elsewhere in a cluster.
