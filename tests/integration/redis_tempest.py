@@ -104,7 +104,7 @@ class Fleet:
     async def talk(self, sessions: int, questions: int, *strikes: Callable[[], Awaitable[object]]) -> None:
         """Conversations; raises `AssertionError` where a client holds what is not right, and was not told."""
         way = failing(lambda: self.chance.choice(self.instances).url, self.fate)
-        async with way as url, asyncio.timeout(120), asyncio.TaskGroup() as group:
+        async with way as url, asyncio.timeout(600), asyncio.TaskGroup() as group:
             for number in range(sessions):
                 group.create_task(self._converse(url, number, questions))
             for strike in strikes:
