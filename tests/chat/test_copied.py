@@ -54,6 +54,14 @@ def test_the_first_token_after_a_copy_marks_and_no_other() -> None:
         copier.marks = 0
 
 
+def test_every_other_event_marks() -> None:
+    log = CopiedLog(10**6)
+    copier = Copier(log)
+    log.append(b"{}")
+    log.append(b"{}")
+    assert copier.marks == 2
+
+
 def test_a_copy_between_tokens_does_not_cut_their_run() -> None:
     log, plain = CopiedLog(10**6), CopiedLog(10**6)
     for number in range(3000):

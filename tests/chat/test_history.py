@@ -207,3 +207,26 @@ class TestPool:
             assert pool.used == size(*contents(history)) <= limit
         history.leave_pool()
         assert pool.used == 0
+
+
+class TestCopies:
+    def test_an_entry_is_packed_with_all_that_it_says(self) -> None:
+        for said in (
+            Said(1, "user", encode_kept({"text": "früher"}), "completed"),
+            Said(2, "assistant", encode_kept("cut off"), "stopped", True),
+        ):
+            assert Said.unpacked(said.packed()) == said
+
+    def test_what_came_since_an_entry(self) -> None:
+        history, _ = history_of("one", "two", "three")
+        first, second, third = history.since(None)
+        assert history.since(first) == [second, third]
+        assert history.since(third) == []
+        # The very entry counts, not one that is equal.
+        assert history.since(Said(*first)) == [first, second, third]
+
+    def test_what_was_said_last(self) -> None:
+        history, _ = history_of("one", "two")
+        assert len(history) == 2
+        assert history.last is not None and history.last.content == encode_kept("two")
+        assert history_of()[0].last is None

@@ -304,3 +304,24 @@ class TestTelling:
             somebody.session.publish("news", {"n": object()})
         somebody.session.publish("news", {"n": 1})
         assert (somebody.shown, somebody.woken) == (["1 - news n=1"], 1)
+
+
+def test_what_it_remembers_is_made_when_it_is_needed(somebody: Person) -> None:
+    assert not somebody.session.has_memory
+    somebody.asks("hello", "m1")
+    assert somebody.session.has_memory
+
+
+def test_the_number_of_the_turn_that_is_active(somebody: Person) -> None:
+    session = somebody.session
+    assert session.active_turn is None
+    turn = somebody.asks("hello", "m1")
+    assert session.active_turn == turn.id
+    turn.complete("completed")
+    assert session.active_turn is None
+
+
+def test_a_history_that_nobody_reads_is_told_to_nobody(somebody: Person) -> None:
+    somebody.session.detach()
+    somebody.session.tell_history()
+    assert somebody.told() == []

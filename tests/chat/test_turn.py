@@ -458,3 +458,15 @@ def test_a_pool_is_over_beyond_its_limit() -> None:
     assert not pool.is_over
     pool.add(1)
     assert pool.is_over
+
+
+def test_a_turn_that_is_given_up_says_nothing_more(somebody: Person, turn: Turn) -> None:
+    turn.publish("half an answer")
+    somebody.told()
+    seen = somebody.session.log.head
+    turn.give_up()
+    turn.publish("more")
+    turn.complete("completed")
+    assert turn.over
+    assert turn.text == ""
+    assert somebody.session.log.head == seen

@@ -282,3 +282,25 @@ class SeatsMachine(RuleBasedStateMachine):
 
 TestSeatsModel = SeatsMachine.TestCase
 TestSeatsModel.settings = settings(deadline=None, max_examples=100, stateful_step_count=40)
+
+
+class TestElsewhere:
+    """What a seat holds over all instances is given back with the rest, once."""
+
+    def test_it_is_given_back_with_the_seat(self) -> None:
+        given: list[str] = []
+        seat = admitted(seats_of(), user="ada")
+        assert seat.user == "ada"
+        seat.share(lambda: given.append("back"))
+        assert given == []
+        seat.vacate()
+        seat.leave()
+        assert given == ["back"]
+        assert seat.user is None
+
+    def test_where_it_has_left_meanwhile_it_is_given_back_at_once(self) -> None:
+        given: list[str] = []
+        seat = admitted(seats_of())
+        seat.leave()
+        seat.share(lambda: given.append("back"))
+        assert given == ["back"]

@@ -106,7 +106,9 @@ class _StrictCursor(Cursor):
             return super().read(limit)
         payloads: list[bytes] = []
         end = self.position + limit
-        for block in self.log.after(self.seq):
+        blocks = self.log.after(self.seq)
+        while self.position < end and self.seq < durable:
+            block = next(blocks)
             if isinstance(block, bytes):
                 payloads.append(block)
                 self.seq += 1
@@ -118,6 +120,4 @@ class _StrictCursor(Cursor):
                     self.position += len(block.template) + len(value)
                     if self.position >= end:
                         break
-            if self.position >= end or self.seq >= durable:
-                break
         return payloads
