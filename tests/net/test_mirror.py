@@ -11,6 +11,7 @@ import pytest
 from tests.net.instances import LEASE, Instances, share
 from tests.net.steps import Steps, begun
 from tests.peer import Peer, text_of
+from wsserver.chat.copied import CopiedLog
 from wsserver.net.letters import Letter
 
 if TYPE_CHECKING:
@@ -174,5 +175,25 @@ def test_an_end_is_seen_where_the_client_is() -> None:
         await two.sockets.emptied()
         await asyncio.sleep(1)
         assert (len(one.sessions), len(two.sessions)) == (0, 0)
+
+    share(story, steps)
+
+
+def test_what_the_client_has_seen_before_it_was_stored_counts() -> None:
+    steps = Steps()
+
+    async def story(instances: Instances) -> None:
+        one, two = await instances.start(), await instances.start()
+        async with Peer.connect(one.urls[0]) as peer:
+            await asyncio.sleep(0.5)
+            await begun(peer, steps, 2)
+        [session] = one.sessions
+        assert isinstance(session.log, CopiedLog)
+        assert session.log.durable < session.log.head == 3
+        async with Peer.connect(two.urls[0] + peer.resume(3)) as again:
+            assert again.session["data"]["recovered"] is True
+            await again.event("replayed")
+            steps.let(1)
+            assert [event["seq"] for event in await again.turn()] == [4, 5]
 
     share(story, steps)
