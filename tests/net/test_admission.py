@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.clock import run_virtually
-from tests.peer import TEXT, Peer, Refused, masked, request
-from wsserver import Config, Server, Turn, User
+from tests.peer import PING, PONG, TEXT, Peer, Refused, masked, request
+from wsserver import Config, Request, Server, SessionView, Turn, User
 from wsserver.guard.address import limit_key
 from wsserver.net.admission import Opening
 from wsserver.wire.handshake import RequestReader
@@ -115,6 +115,32 @@ def test_the_handshake_may_come_byte_by_byte_and_with_a_message_behind_it() -> N
                 await peer.read_head()
                 await peer.event("session")
                 assert (await peer.turn())[1]["data"]["value"] == "you said early"
+
+    run_virtually(main())
+
+
+def test_what_comes_before_the_application_has_answered_is_kept_up_to_a_bound() -> None:
+    """The rest waits at the client, and nothing of it is lost."""
+
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def on_open(session: SessionView, request: Request) -> None:
+            await gate.wait()
+
+        async with Server(answer, Config(port=0, ping_interval=0), on_open=on_open) as server:
+            async with Peer.socket(server.urls[0]) as peer:
+                peer.writer.write(request() + masked(PING, b"p" * 125) * 4000)
+                await asyncio.sleep(5)
+                [opening] = server.sockets
+                assert isinstance(opening, Opening)
+                # One read of the socket may go beyond it.
+                assert 2**16 < len(opening._early) < 2**16 + 2**17
+                gate.set()
+                await peer.read_head()
+                await peer.event("session")
+                for _ in range(4000):
+                    assert await peer.frame() == (0x80 | PONG, b"p" * 125)
 
     run_virtually(main())
 
