@@ -80,6 +80,87 @@ class TestSitting:
         assert seats.sit("a", 0.0) is not None
 
 
+class TestElsewhere:
+    """What a seat holds beyond this process."""
+
+    def test_is_given_back_once(self) -> None:
+        seats = seats_of()
+        seat, given = admitted(seats, "a", "ada"), []
+        assert seat.user == "ada"
+        seat.share(lambda: given.append("back"))
+        seat.vacate()
+        seat.leave()
+        assert given == ["back"]
+
+    def test_at_once_where_it_has_left_meanwhile(self) -> None:
+        seat, given = admitted(seats_of()), []
+        seat.vacate()
+        seat.share(lambda: given.append("back"))
+        assert given == ["back"]
+
+
+class TestTakingOver:
+    """A connection that comes to take over an older one, where the limit is reached."""
+
+    def full(self) -> tuple[Seats, Seat]:
+        seats = seats_of(max_connections_per_ip=1)
+        return seats, admitted(seats)
+
+    def test_gets_its_place_once_that_is_vacated(self) -> None:
+        seats, older = self.full()
+        newer = seated(seats)
+        newer.admit("a", 0.0, lambda: older)
+        assert held(seats) == (2, 1, 1, 0)
+        assert newer.owner is None
+        older.vacate()
+        newer.settle()
+        newer.settle()
+        assert held(seats) == (2, 1, 1, 0)
+        assert newer.owner == Owner("address", "a")
+        older.leave()
+        newer.leave()
+        assert held(seats) == (0, 0, 0, 0)
+
+    def test_gets_none_where_it_is_not(self) -> None:
+        seats, older = self.full()
+        newer = seated(seats)
+        newer.admit("a", 0.0, lambda: older)
+        with pytest.raises(HandshakeError, match="too many connections from your address"):
+            newer.settle()
+        assert held(seats) == (2, 1, 1, 0)
+
+    def test_one_place_is_promised_once(self) -> None:
+        seats = seats_of(max_connections_per_ip=2)
+        older = admitted(seats)
+        admitted(seats)
+        newer, another = seated(seats), seated(seats)
+        newer.admit("a", 0.0, lambda: older)
+        newer.admit("a", 0.0, lambda: older)
+        with pytest.raises(HandshakeError):
+            another.admit("a", 0.0, lambda: older)
+        newer.leave()
+        another.admit("a", 0.0, lambda: older)
+        another.leave()
+        another.settle()
+        assert held(seats) == (2, 2, 2, 0)
+
+    @pytest.mark.parametrize("place", ["of nobody", "elsewhere", "left"])
+    def test_there_must_be_a_place_of_its_own_address(self, place: str) -> None:
+        seats, older = self.full()
+        elsewhere = admitted(seats, "b")
+        left = seated(seats)
+        left.leave()
+        newer = seated(seats)
+        found = {"of nobody": None, "elsewhere": elsewhere, "left": left}[place]
+        with pytest.raises(HandshakeError):
+            newer.admit("a", 0.0, lambda: found)
+        assert held(seats)[1:] == (2, 1, 0)
+
+    def test_nobody_is_looked_for_as_long_as_there_is_room(self) -> None:
+        seats = seats_of(max_connections_per_ip=1)
+        seated(seats).admit("a", 0.0, lambda: pytest.fail("there is room"))
+
+
 class TestAdmission:
     def test_takes_more_as_more_is_known(self) -> None:
         seats = seats_of()

@@ -98,6 +98,26 @@ class TestConnections:
 
         serve(script, max_connections_per_ip=2)
 
+    def test_who_comes_back_at_the_limit_takes_the_place_of_its_older_connection(self) -> None:
+        """Its phone has lost the network, and the server does not know yet."""
+
+        async def script(server: Server, url: str) -> None:
+            async with Peer.connect(f"{url}?user=ann") as older, Peer.connect(f"{url}?user=bob") as other:
+                comes_back = f"{url}{older.resume(0)}&user=ann"
+                for wrong in (url, f"{url}{older.resume(0)}&user=bob", comes_back.replace("resume=s_", "resume=s_x")):
+                    await is_refused(wrong, 429, 4504)
+                assert server.seats.addresses["127.0.0.1"] == 2
+                async with Peer.connect(comes_back) as newer:
+                    assert newer.session["data"]["resumed"] is True
+                    assert (await older.closed())[0] == 4502
+                    await room(server, 2)
+                    assert server.seats.addresses["127.0.0.1"] == server.seats.connections[None] == 2
+                    await is_refused(f"{url}?user=ann", 429, 4504)
+                    await other.ask("hello")
+                    await other.turn()
+
+        serve(script, authenticate=name, max_connections_per_ip=2)
+
     def test_connections_in_all(self) -> None:
         async def script(server: Server, url: str) -> None:
             async with Peer.connect(url):

@@ -251,17 +251,16 @@ class TestTakeover:
 
         serve(story, resume_ttl=10)
 
-    def test_an_address_that_is_full_has_no_place_for_the_newer_one(self) -> None:
-        """A connection of an address is counted before its claim is looked at, a user's afterwards."""
-
+    def test_at_the_limit_of_its_address_the_newer_one_takes_the_place_of_the_older(self) -> None:
         async def story(server: Server, steps: Steps) -> None:
             async with Peer.connect(server.urls[0]) as first, Peer.connect(server.urls[0]):
                 with pytest.raises(Refused) as caught:
-                    async with Peer.connect(server.urls[0] + first.resume(0)):
-                        pass
+                    async with Peer.connect(server.urls[0]):
+                        """There is no place for a new session."""
                 assert caught.value.status == 429
-                await first.ask("go")
-                await first.event("start")
+                async with Peer.connect(server.urls[0] + first.resume(0)) as newer:
+                    assert newer.session["data"]["resumed"] is True
+                    assert (await first.closed())[0] == 4502
 
         serve(story, max_connections_per_ip=2)
 

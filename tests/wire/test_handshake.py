@@ -298,7 +298,7 @@ class TestOtherRefusals:
 
     def fields(self, count: int) -> bytes:
         """With so many of them."""
-        return request("GET / HTTP/1.1", *("x:y" for _ in range(count - len(SAMPLE))))
+        return request("GET / HTTP/1.1", *(f"x{number}:y" for number in range(count - len(SAMPLE))))
 
     @pytest.mark.parametrize("count", [101, 3000])
     def test_431_for_many_headers_before_they_are_read(self, count: int) -> None:
@@ -313,8 +313,7 @@ class TestOtherRefusals:
     def test_as_many_as_are_read(self) -> None:
         data = self.fields(100)
         assert asked(data).key == asked(data[:1], data[1:]).key == asked(*octets(data)).key == KEY
-        distinct = request("GET / HTTP/1.1", *(f"x-{number}: y" for number in range(100 - len(SAMPLE))))
-        assert asked(distinct + b"\n" * 200).key == KEY
+        assert asked(data + b"\n" * 200).key == KEY, "what comes behind it does not count"
 
     def test_a_flood_of_headers_costs_no_more_than_any_other_request(self) -> None:
         """As large as may be, and of the shortest fields there are: h11 took five milliseconds for it."""

@@ -63,7 +63,7 @@ class Seats:
 class Seat:
     """What one socket holds. It takes nothing twice, and nothing once it has left."""
 
-    __slots__ = ("_admitted", "_give_back", "_left", "_seats", "_socket", "_user", "address")
+    __slots__ = ("_admitted", "_give_back", "_left", "_older", "_promised", "_seats", "_socket", "_user", "address")
 
     def __init__(self, seats: Seats, address: str | None) -> None:
         self._seats = seats
@@ -72,24 +72,56 @@ class Seat:
         self._user: str | None = None
         self._admitted = False
         self._left = False
+        self._older: Seat | None = None  # whose place it is to get
+        self._promised = False  # its place, to another one
         self._give_back: Callable[[], None] | None = None  # what it holds elsewhere
 
-    def admit(self, address: str | None, now: float) -> None:
-        """A well-formed handshake has come from the client at `address`. Raises `HandshakeError` 429 or 503."""
-        seats = self._seats
-        if self._admitted or self._left:
+    def admit(self, address: str | None, now: float, older: Callable[[], Seat | None] | None = None) -> None:
+        """A well-formed handshake has come from the client at `address`. Raises `HandshakeError` 429 or 503.
+
+        Where a limit is reached, `older` tells which connection of this address it says it is to take over, if it does:
+        then it is promised that one's place, as nobody else is meanwhile, and has none before it is settled.
+        """
+        if self._admitted or self._left or self._older is not None:
             return
         if address is not None:
-            wait = seats.handshakes.take(address, now)
+            wait = self._seats.handshakes.take(address, now)
             if wait:
                 raise _too_many("too many handshakes from your address", wait, "rate")
+        refusal = self._take(address)
+        if refusal is not None:
+            seat = older() if older is not None else None
+            if seat is None or seat.address != address or seat._promised or not seat._admitted:
+                raise refusal
+            seat._promised, self._older = True, seat
+            self.address = address
+
+    def _take(self, address: str | None) -> HandshakeError | None:
+        seats = self._seats
         if not seats.connections.take(None):
-            raise HandshakeError(503, "the server is full", [("Retry-After", str(_RETRY_AFTER))], reason="full")
+            return HandshakeError(503, "the server is full", [("Retry-After", str(_RETRY_AFTER))], reason="full")
         if address is not None and not seats.addresses.take(address):
             seats.connections.release(None)
-            raise too_many("address")
+            return too_many("address")
         self.address = address
         self._admitted = True
+        return None
+
+    def settle(self) -> None:
+        """It is known by now whether it takes over: whose place it was promised has been vacated, or keeps it.
+
+        Raises `HandshakeError` 429 or 503 where there is none for it.
+        """
+        if self._older is not None and not self._left:
+            self._forgo()
+            refusal = self._take(self.address)
+            if refusal is not None:
+                raise refusal
+
+    def _forgo(self) -> None:
+        if self._older is not None:
+            self._older._promised = False
+            self._older = None
 
     def admit_user(self, user: str) -> None:
         """The client is this user. Raises `HandshakeError` 429."""
@@ -123,6 +155,7 @@ class Seat:
     def vacate(self) -> None:
         """Gives back what an admitted connection holds; what is left is a socket that is about to end."""
         seats = self._seats
+        self._forgo()
         if self._admitted:
             self._admitted = False
             seats.connections.release(None)

@@ -1,4 +1,4 @@
-"""What a client that is let in gets: a session that the application has seen, and a protocol.
+"""What a client that is let in gets: a place, a session that the application has seen, and a protocol.
 
 The first bytes of the protocol are the answer to the handshake.
 """
@@ -9,16 +9,32 @@ from typing import TYPE_CHECKING
 
 from ..chat.view import SessionView
 from ..config import NO_LIMIT
+from ..errors import SessionNotFound
 from ..wire import deflate, handshake
 from ..wire.protocol import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..chat.claim import Claim
     from ..chat.session import Session
     from ..config import Config
+    from ..guard.seats import Seat
     from ..wire.handshake import Request, Upgrade
     from .house import OnOpen
+    from .sessions import Sessions
+
+
+def taken_over(sessions: Sessions, claim: Claim | None) -> Seat | None:
+    """The seat of the connection which this claim would take over, if its user may."""
+    if claim is None:
+        return None
+    try:
+        session = sessions[claim.session_id]
+    except SessionNotFound:
+        return None
+    older = sessions.connection_of(session)
+    return older.seat if older is not None and session.admits(claim.token, session.user) else None
 
 
 async def ask(on_open: OnOpen, session: Session, request: Request, check: Callable[[], object]) -> None:

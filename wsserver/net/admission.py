@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, cast
 
@@ -22,7 +23,7 @@ from ..wire import handshake
 from ..wire.close import CloseCode
 from ..wire.traceparent import parse as parse_traceparent
 from . import http, refusal
-from .acceptance import accept, ask
+from .acceptance import accept, ask, taken_over
 from .connection import Connection
 from .inline import run_through
 from .sockets import GOING_AWAY, LONGEST_CLOSE, address_of, end_sending
@@ -183,7 +184,8 @@ class Opening(asyncio.Protocol):
         house = self._house
         try:
             self._check()
-            seat.admit(limit_key(client.address) if client.address is not None else None, house.loop.time())
+            older = None if is_echo else partial(self._older, request, upgrade)
+            seat.admit(limit_key(client.address) if client.address is not None else None, house.loop.time(), older)
             house.door.check(client, request.headers, is_local=self._is_local)
             user = expires = None
             if house.authenticate is not None:
@@ -197,6 +199,7 @@ class Opening(asyncio.Protocol):
                 named = claim.find(request.query, upgrade.subprotocols)
                 entry = await house.sessions.enter(user, named)
                 self._check()
+                seat.settle()
                 if named is not None and entry.claim is None:
                     count(house.ledger.counters.resumes, "unknown")
             if user is not None:
@@ -216,6 +219,9 @@ class Opening(asyncio.Protocol):
             raise
         except Exception:
             self._fail()
+
+    def _older(self, request: Request, upgrade: Upgrade) -> Seat | None:
+        return taken_over(self._house.sessions, claim.find(request.query, upgrade.subprotocols))
 
     @property
     def _is_over(self) -> bool:
