@@ -80,25 +80,6 @@ class TestSitting:
         assert seats.sit("a", 0.0) is not None
 
 
-class TestElsewhere:
-    """What a seat holds beyond this process."""
-
-    def test_is_given_back_once(self) -> None:
-        seats = seats_of()
-        seat, given = admitted(seats, "a", "ada"), []
-        assert seat.user == "ada"
-        seat.share(lambda: given.append("back"))
-        seat.vacate()
-        seat.leave()
-        assert given == ["back"]
-
-    def test_at_once_where_it_has_left_meanwhile(self) -> None:
-        seat, given = admitted(seats_of()), []
-        seat.vacate()
-        seat.share(lambda: given.append("back"))
-        assert given == ["back"]
-
-
 class TestTakingOver:
     """A connection that comes to take over an older one, where the limit is reached."""
 

@@ -174,6 +174,7 @@ ERROR_CODES = {
     "bad_message": ErrorCode(final=False, retryable=False),
     "turn_active": ErrorCode(final=False, retryable=True),
     "queue_full": ErrorCode(final=False, retryable=True),
+    "overloaded": ErrorCode(final=False, retryable=True),
     "not_active": ErrorCode(final=False, retryable=False),
     "rate_limited": ErrorCode(final=False, retryable=True),
     "invalid_token": ErrorCode(final=False, retryable=False),
