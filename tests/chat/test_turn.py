@@ -413,16 +413,16 @@ class TestMemory:
         before = pool.used
         waiting, dropped = somebody.says("x" * 1000), somebody.says("y" * 1000)
         assert waiting and dropped
-        assert pool.used - before > 2000
+        assert pool.used - before == pool.waiting > 2000
         somebody.session.drop(dropped)
         dropped.complete("stopped")
         log = somebody.session.log
         assert pool.used == log.size + somebody.session.history._size + waiting._held
-        assert waiting._held > 1000
+        assert pool.waiting == waiting._held > 1000
 
     def test_begun_it_stands_in_the_history(self, somebody: Person) -> None:
         turn = somebody.asks("x" * 1000)
-        assert turn._held == 0
+        assert turn._held == somebody.session.log.pool.waiting == 0
         assert somebody.session.log.pool.used == somebody.session.log.size + somebody.session.history._size
 
     def test_the_text_of_an_answer_that_goes_on(self, somebody: Person, turn: Turn) -> None:
@@ -452,21 +452,13 @@ class TestMemory:
         assert item["truncated"] is True
 
 
-def test_a_pool_is_over_beyond_its_limit() -> None:
+def test_a_pool_is_full_beyond_its_limit_or_where_half_of_it_waits() -> None:
     pool = Pool(10)
     pool.add(10)
-    assert not pool.is_over
+    pool.waiting = 5
+    assert not pool.is_full
+    pool.waiting = 6
+    assert pool.is_full
+    pool.waiting = 0
     pool.add(1)
-    assert pool.is_over
-
-
-def test_a_turn_that_is_given_up_says_nothing_more(somebody: Person, turn: Turn) -> None:
-    turn.publish("half an answer")
-    somebody.told()
-    seen = somebody.session.log.head
-    turn.give_up()
-    turn.publish("more")
-    turn.complete("completed")
-    assert turn.over
-    assert turn.text == ""
-    assert somebody.session.log.head == seen
+    assert pool.is_full

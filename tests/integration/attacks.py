@@ -311,7 +311,7 @@ async def endless_tls(front: Front) -> None:
             while True:
                 await foe.some()
 
-    await front.crowd(attack)
+    await front.crowd(attack, together=False)
 
 
 _GET = "GET /ws/chat HTTP/1.1"

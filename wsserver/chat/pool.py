@@ -17,18 +17,19 @@ class Pool:
     it. It is not called again before `relieved` was.
     """
 
-    __slots__ = ("_over", "_when_over", "limit", "used")
+    __slots__ = ("_over", "_when_over", "limit", "used", "waiting")
 
     def __init__(self, limit: int = NO_LIMIT, when_over: Callable[[], object] | None = None) -> None:
         self.limit = limit
         self.used = 0
+        self.waiting = 0  # of that, messages that wait: unlike the rest they are never dropped
         self._when_over = when_over
         self._over = False
 
     @property
-    def is_over(self) -> bool:
-        """Whether more is held than may be."""
-        return self.used > self.limit
+    def is_full(self) -> bool:
+        """Whether nothing more may wait: more is held than may be, or half of it is what waits already."""
+        return self.used > self.limit or self.waiting > self.limit // 2
 
     def add(self, size: int) -> None:
         """So much more is held, or less where it is negative."""

@@ -62,6 +62,7 @@ class Turn:
         "_session",
         "_template",
         "_text",
+        "_waits",
         "cause",
         "error",
         "flow",
@@ -92,8 +93,8 @@ class Turn:
         self._max_text = max_history - ENTRY_OVERHEAD - 2
         self._room = min(0, self._max_text)  # what its text may take now, in bytes; below 0 some was left out
         self._pool = session.log.pool
-        self._held = 0  # what the pool counts of it: its message while it waits, then its text
-        self._hold(len(said) + ENTRY_OVERHEAD)
+        self._held = self._waits = 0  # what the pool counts of it: its message while it waits, then its text
+        self._hold(len(said) + ENTRY_OVERHEAD, waits=True)
         self._questions = _NO_QUESTIONS
 
     def __repr__(self) -> str:
@@ -234,11 +235,7 @@ class Turn:
 
     def fail(self, code: str, message: str, *, retryable: bool = False) -> None:
         """The final event of a turn that failed; does nothing if there was one before."""
-        data: dict[str, Any] = {
-            "code": _writable(code),
-            "message": _writable(message),
-            "retryable": bool(retryable),
-        }
+        data: dict[str, Any] = {"code": _writable(code), "message": _writable(message), "retryable": bool(retryable)}
         if not self.over:
             self.error = data["code"]
         self._finish("error", data, "failed")
@@ -289,9 +286,11 @@ class Turn:
         self._room = min(0, self._max_text)
         self._hold(0)
 
-    def _hold(self, size: int) -> None:
+    def _hold(self, size: int, *, waits: bool = False) -> None:
         self._pool.add(size - self._held)
-        self._held = size
+        self._pool.waiting -= self._waits
+        self._held, self._waits = size, size if waits else 0
+        self._pool.waiting += self._waits
 
 
 def _writable(text: object) -> str:

@@ -87,7 +87,7 @@ class Turns:
         """
         is_new = session.turn_of(message) is None
         begins = not session.busy and is_new
-        if session.busy and is_new and self._config.busy == "queue" and session.log.pool.is_over:
+        if session.busy and is_new and self._config.busy == "queue" and session.log.pool.is_full:
             raise ClientError(
                 "overloaded", "memory is short: no message may wait", retryable=True, ref=message.id, retry_after=1.0
             )
