@@ -49,7 +49,7 @@ class Front:
         self.over = asyncio.Event()
         self._addresses = count()
         self._dialled = 0
-        self._together = 0
+        self._together = False
         self._complete = asyncio.Event()
 
     def begun(self) -> None:
@@ -74,10 +74,11 @@ class Front:
             sock.bind((address or self.address(), 0))
             await loop.sock_connect(sock, ("127.0.0.1", self.port))
             self._dialled += 1
-            if self._dialled >= self._together:
+            if self._dialled >= self.connections:
                 self._complete.set()
-            # All of them begin at the same moment.
-            await self._complete.wait()
+            if self._together:
+                # All of them begin at the same moment.
+                await self._complete.wait()
             yield Foe(sock)
 
     async def _until_over(self) -> None:
@@ -95,10 +96,9 @@ class Front:
                 # Somebody who is cut at once must not keep the others from their turn.
                 await asyncio.sleep(0)
 
-        self._together = self.connections if together else 0
+        self._together = together
         crowd = [asyncio.create_task(again(number)) for number in range(self.connections)]
-        if together:
-            await self._complete.wait()
+        await self._complete.wait()
         self.begun()
         over = asyncio.create_task(self._until_over())
         done, _ = await asyncio.wait((over, *crowd), return_when=asyncio.FIRST_COMPLETED)
@@ -661,7 +661,7 @@ async def half_open(front: Front) -> None:
                 await asyncio.sleep(0.1)
             raise EOFError
 
-    await front.crowd(attack)
+    await front.crowd(attack, together=False)
 
 
 _TCP_ESTABLISHED = 1

@@ -39,6 +39,9 @@ pytestmark = [
 #: How long good clients are measured before an attack, and under it, in seconds; and how long in a soak.
 _QUIET, _LOADED, _SOAKED = 0.5, 1.5, 60.0
 
+#: So long after all attackers have connected good clients come, in seconds.
+_SETTLED = 0.3
+
 #: Other programs of the machine may hold up everybody: so often an attack is made at most, until one is survived.
 _TRIES = 3
 
@@ -100,6 +103,8 @@ async def attacked(line: Line, directory: Path, seconds: float) -> Outcome:
         assert attacker.stdin is not None and attacker.stdout is not None
         try:
             assert await attacker.stdout.readline() == b"begun\n"
+            # Who connects in the same instant as a thousand others stands in line behind them; then it goes on.
+            await asyncio.sleep(_SETTLED)
             share = Share(server.pid)
             # What other programs of this machine keep the server from is not the attack's doing.
             loaded = percentile(await waits(server, seconds)) / share.slowdown()

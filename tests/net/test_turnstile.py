@@ -94,6 +94,14 @@ class TestTurnstile:
         stage.loop.turn()
         assert stage.turnstile.is_free
 
+    def test_who_is_new_comes_before_those_who_send_much(self) -> None:
+        stage = Stage()
+        stage.talker("a", 3)
+        stage.turnstile.stand_in_line(Talker("new", 1, stage), is_new=True)
+        for _ in range(5):
+            stage.loop.turn()
+        assert stage.read == ["new", "a", "a", "a"]
+
     def test_who_stands_there_keeps_its_place_and_who_leaves_is_not_read(self) -> None:
         stage = Stage()
         first, second, third = (stage.talker(name, 1) for name in "abc")

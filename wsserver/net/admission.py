@@ -103,7 +103,7 @@ class Opening(asyncio.Protocol):
             self._keep(data)
         elif self._early or not self._house.turnstile.is_free:
             self._keep(data)
-            self._house.turnstile.stand_in_line(self)
+            self._house.turnstile.stand_in_line(self, is_new=True)
         else:
             self._read(data, self._seat)
 

@@ -35,36 +35,38 @@ class Reader(Protocol):
 class Turnstile:
     """The line of a server. `clock` gives seconds, and goes on during a turn of the loop."""
 
-    __slots__ = ("_line", "_loop", "_planned", "_spent", "clock")
+    __slots__ = ("_line", "_loop", "_newcomers", "_planned", "_spent", "clock")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = perf_counter) -> None:
         self.clock = clock
         self._loop = loop
         self._line: OrderedDict[Reader, None] = OrderedDict()
+        self._newcomers: OrderedDict[Reader, None] = OrderedDict()  # before all of the line
         self._spent = 0.0  # in this turn of the loop
         self._planned = False
 
     def __len__(self) -> int:
-        return len(self._line)
+        return len(self._line) + len(self._newcomers)
 
     @property
     def is_free(self) -> bool:
         """Whether who comes now need not stand in line."""
-        return self._spent < SHARE and not self._line
+        return self._spent < SHARE and not self._line and not self._newcomers
 
     def spent(self, seconds: float) -> None:
         """So long something was read."""
         self._spent += seconds
         self._plan()
 
-    def stand_in_line(self, reader: Reader) -> None:
-        """`read_on` is called in its turn; who stands there already keeps its place."""
-        self._line[reader] = None
+    def stand_in_line(self, reader: Reader, *, is_new: bool = False) -> None:
+        """`read_on` is called in its turn; who stands there already keeps its place. Who is new comes first."""
+        (self._newcomers if is_new else self._line)[reader] = None
         self._plan()
 
     def leave(self, reader: Reader) -> None:
         """It is not called any more."""
         self._line.pop(reader, None)
+        self._newcomers.pop(reader, None)
 
     def _plan(self) -> None:
         if not self._planned:
@@ -76,11 +78,11 @@ class Turnstile:
         self._planned = False
         self._spent = 0.0
         end = self.clock() + SHARE
-        while self._line:
-            self._line.popitem(last=False)[0].read_on()
+        while line := self._newcomers or self._line:
+            line.popitem(last=False)[0].read_on()
             if self.clock() > end:
                 break
-        if self._line:
+        if self._line or self._newcomers:
             self._plan()
 
 
