@@ -35,8 +35,13 @@ def test_ctrl_c_before_it_listens_ends_it_quietly(loop: str, monkeypatch: pytest
         await asyncio.Event().wait()
 
     monkeypatch.setattr(Listeners, "open", interrupted)
+    # Where the tests run in the background of a shell it is ignored, and all that they start ignores it too.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = threading.active_count()
-    run(answer, Config(port=0, loop=loop))  # type: ignore[arg-type]
+    try:
+        run(answer, Config(port=0, loop=loop))  # type: ignore[arg-type]
+    finally:
+        signal.signal(signal.SIGINT, inherited)
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
             thread.join(5)
