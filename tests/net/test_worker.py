@@ -82,6 +82,7 @@ def test_it_serves_what_it_was_given() -> None:
             reader, writer = await asyncio.open_connection(*address)
             assert await reader.read() == b"5"
             writer.close()
+            await writer.wait_closed()
             await it.gone.wait()
             assert (it.state, it.status, it.end) == ("gone", 0, "ended with status 0")
             assert it.served > 0
@@ -192,6 +193,7 @@ socket.socket(fileno=descriptors[0]).sendall(word)
             reader, writer = await asyncio.open_unix_connection(sock=ours)
             assert await reader.read() == bytes((128 + 3,))
             writer.close()
+            await writer.wait_closed()
             await it.gone.wait()
 
     asyncio.run(main())
