@@ -462,3 +462,14 @@ def test_a_pool_is_full_beyond_its_limit_or_where_half_of_it_waits() -> None:
     pool.waiting = 0
     pool.add(1)
     assert pool.is_full
+
+
+def test_a_turn_that_is_given_up_says_nothing_more(somebody: Person, turn: Turn) -> None:
+    turn.publish("half an answer")
+    seen = somebody.session.log.head
+    turn.give_up()
+    turn.publish("more")
+    turn.complete("completed")
+    assert turn.over
+    assert turn.text == ""
+    assert somebody.session.log.head == seen
