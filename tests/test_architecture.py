@@ -47,20 +47,20 @@ WORLDLESS = ("wire", "chat", "guard")
 
 #: The only modules, or packages, that may import a library.
 DOORS = {
-    "h11": ("wire.handshake", "wire.client", "net.requests", "net.inquiry"),
+    "h11": ("wire.handshake", "wire.client", "net.admin.requests", "net.workers.inquiry"),
     "wsproto": ("wire",),
     "orjson": ("chat",),
     "uvloop": ("net.process",),
     "jwt": ("guard.keys", "guard.tokens"),
     "cryptography": ("guard.keys",),
-    "httpx": ("net.fetch",),
+    "httpx": ("net.auth.fetch",),
     "redis": ("store",),
     "openai": ("adapters.openai", "adapters.openai_clients"),
     "langchain_core": ("adapters.langchain", "adapters.langchain_input", "adapters.langchain_watch"),
     "langgraph": ("adapters.langchain",),
     "pydantic": ("adapters.functions",),
     "pydantic_core": ("adapters.functions",),
-    "prometheus_client": ("net.exposition",),
+    "prometheus_client": ("net.admin.exposition",),
     "ktem": ("adapters.kotaemon_ktem",),
     "theflow": ("adapters.kotaemon_ktem",),
     "sqlmodel": ("adapters.kotaemon_ktem",),
@@ -312,7 +312,7 @@ def test_a_clock_on_a_lower_floor_is_seen(name: str) -> None:
 @pytest.mark.parametrize(
     "library, door, elsewhere",
     [
-        ("h11", "net/requests.py", "net/server.py"),
+        ("h11", "net/admin/requests.py", "net/server.py"),
         ("h11", "wire/handshake.py", "wire/protocol.py"),
         ("wsproto", "wire/engine.py", "net/connection.py"),
         ("orjson", "chat/envelope.py", "net/dispatch.py"),

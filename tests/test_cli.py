@@ -52,7 +52,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     calls: Served = []
     monkeypatch.setattr("wsserver.demo.check", lambda: None)
     monkeypatch.setattr("wsserver.net.process.run", lambda generate, config: calls.append((generate, config)))
-    monkeypatch.setattr("wsserver.net.workers.supervise", lambda config: calls.append((None, config)))
+    monkeypatch.setattr("wsserver.net.workers.process.supervise", lambda config: calls.append((None, config)))
     return calls
 
 

@@ -39,7 +39,7 @@ from tests.client.proxy import Fate, failing
 from tests.clock import run_virtually
 from tests.peer import Peer, Refused, request, text_of
 from wsserver import Config, Reset, Server
-from wsserver.net.metrics import METRICS
+from wsserver.net.admin.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -33,9 +33,9 @@ from wsserver.adapters.openai import DEFAULT_MODEL
 from wsserver.config import flag
 from wsserver.counters import REASONS
 from wsserver.net import ledger, refusal
-from wsserver.net.admin import Admin
+from wsserver.net.admin.metrics import METRICS
+from wsserver.net.admin.port import Admin
 from wsserver.net.logs import MISSING, JsonFormatter
-from wsserver.net.metrics import METRICS
 from wsserver.store.redis import RedisStore
 from wsserver.wire.close import CloseCode
 

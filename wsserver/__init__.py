@@ -17,9 +17,9 @@ from .errors import (
 )
 from .guard.credentials import bearer_token
 from .guard.user import User
-from .net.outside import push
 from .net.process import run
 from .net.server import Server
+from .net.sharing.outside import push
 from .wire.handshake import Request
 
 __version__ = "0.1.0"

@@ -53,12 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def serve(app: str | None, config: Config) -> None:
     """Serves `module:attribute`, or the demo."""
-    from .net import handover
     from .net.process import run
+    from .net.workers import handover
 
     if config.workers > 1 and handover.place() is None:
         # It only starts others, who import what is to be served: so it is never older than they are.
-        from .net.workers import supervise
+        from .net.workers.process import supervise
 
         supervise(config)
     elif app is None:
@@ -72,7 +72,7 @@ def serve(app: str | None, config: Config) -> None:
 
 def token(options: argparse.Namespace, environment: Mapping[str, str]) -> str:
     """A token for development, as `wsserver serve` with the same settings takes it. Raises `ConfigError`."""
-    from .net.authentication import mint
+    from .net.auth.authentication import mint
 
     config = config_from(vars(options), environment)
     if not 0 < options.ttl < inf:

@@ -9,8 +9,8 @@ import pytest
 
 from tests.chat.person import Person
 from wsserver.chat.reader import Gate, Reader
-from wsserver.net.afar import Afar
 from wsserver.net.flow import Pump
+from wsserver.net.sharing.afar import Afar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from tests.issuer import SECRET, Endpoint, base64url, jwk, private, signed
 from tests.peer import CLOSE, Peer, Refused, request
 from wsserver import Config, Request, Server, Turn, User
 from wsserver.chat import events
-from wsserver.net import requests
+from wsserver.net.admin import requests
 from wsserver.wire.handshake import Upgrade
 
 if TYPE_CHECKING:

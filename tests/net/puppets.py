@@ -7,7 +7,7 @@ import signal
 from math import inf
 from typing import TYPE_CHECKING, cast
 
-from wsserver.net.worker import Worker
+from wsserver.net.workers.worker import Worker
 
 if TYPE_CHECKING:
     import subprocess

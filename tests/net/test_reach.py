@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from wsserver import Server, Turn
-    from wsserver.net.copier import Copier
+    from wsserver.net.sharing.copier import Copier
 
 
 def copier_of(server: Server) -> Copier:
@@ -109,7 +109,7 @@ class TestOutOfReach:
             async with Peer.connect(server.urls[0]) as other:
                 assert other.session["data"]["resumable"] is True
 
-        with caplog.at_level(logging.WARNING, "wsserver.net.copier"):
+        with caplog.at_level(logging.WARNING, "wsserver.net.sharing.copier"):
             share(story, steps)
         said = [record.message for record in caplog.records]
         assert len([line for line in said if "out of reach" in line]) == 1

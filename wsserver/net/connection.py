@@ -17,9 +17,9 @@ from ..guard.expiry import Expiry
 from ..wire.close import CloseCode
 from ..wire.frames import PING, TEXT
 from ..wire.protocol import State
+from .auth.renewal import remind
 from .flow import Pump
 from .intake import Intake
-from .renewal import remind
 from .sockets import LONGEST_CLOSE, end_sending
 
 if TYPE_CHECKING:

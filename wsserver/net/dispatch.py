@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from ..chat.session import Session
     from ..config import Config
+    from .auth.renewal import Renewals
     from .connection import Connection
-    from .renewal import Renewals
     from .sessions import Sessions
     from .turns import Turns
 

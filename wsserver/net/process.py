@@ -13,23 +13,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config, MiB
-from . import handover, logs
-from .admin import Admin
-from .channel import Channel
+from . import logs
+from .admin.port import Admin
+from .admin.requests import Requests
 from .drain import drain_beside
 from .listeners import inherited
 from .output import announce
-from .requests import Requests
 from .server import Server
-from .workers import supervise
+from .workers import handover
+from .workers.channel import Channel
+from .workers.process import supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from .handover import Place
     from .house import Authenticate, OnOpen
     from .run import Generate
     from .sessions import OnClose
+    from .workers.handover import Place
 
 logger = logging.getLogger(__name__)
 

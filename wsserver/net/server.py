@@ -16,18 +16,19 @@ from ..guard.door import Door
 from ..guard.host import is_loopback
 from ..guard.seats import Seats
 from ..wire.close import CloseCode
-from . import admin, pages
+from . import pages
+from .admin import port as admin
 from .admission import Opening
-from .authentication import from_config
-from .cluster import Cluster, open_store, store_of
+from .auth.authentication import from_config
+from .auth.renewal import Renewals
 from .dispatch import Conversation, Echo
 from .drain import drain
 from .flow import Flusher, wait_for_room
 from .ledger import Ledger
 from .listeners import Listeners
-from .renewal import Renewals
 from .run import check_callback
 from .sessions import Sessions
+from .sharing.cluster import Cluster, open_store, store_of
 from .sockets import GOING_AWAY, Sockets
 from .sweeper import TICK, Sweeper
 from .turns import Turns

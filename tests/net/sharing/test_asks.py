@@ -1,0 +1,98 @@
+"""What programs have done to sessions, once each, however often they have to ask."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.net.instances import LEASE, Instances, share
+from tests.net.steps import Steps
+from tests.peer import Peer
+from wsserver import ConfigError, Custom, SessionNotFound, StoreError, push
+from wsserver.net.sharing.letters import Letter
+from wsserver.net.sharing.outside import push_by
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.net.instances import Way
+
+
+def lose_first(way: Way, kind: str) -> None:
+    """The first letter of this kind is lost."""
+    post, lost = way.post, list[Letter]()
+
+    async def filtered(letters: Iterable[tuple[str, bytes]]) -> None:
+        kept = []
+        for process, sealed in letters:
+            letter = Letter.opened(sealed)
+            if letter.kind == kind and not lost:
+                lost.append(letter)
+            else:
+                kept.append((process, sealed))
+        await post(kept)
+
+    way.post = filtered  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("kind", ["ask", "answer"])
+def test_a_lost_letter_is_sent_again_and_a_push_is_shown_once(kind: str) -> None:
+    async def story(instances: Instances) -> None:
+        one, two = await instances.start(), await instances.start()
+        lose_first(instances.ways[two if kind == "ask" else one], kind)
+        async with Peer.connect(one.urls[0]) as peer:
+            await asyncio.sleep(0.5)
+            for number in range(2):
+                await two.push(peer.session["session_id"], "note", {"n": number})
+            events = [await peer.event("note"), await peer.event("note")]
+            assert [(event["seq"], event["data"]["n"]) for event in events] == [(1, 0), (2, 1)]
+
+    share(story, Steps())
+
+
+def test_a_program_that_is_no_server() -> None:
+    async def story(instances: Instances) -> None:
+        server = await instances.start()
+        way = instances.ways[server].beside()
+        await way.open()
+        async with Peer.connect(server.urls[0]) as peer:
+            await asyncio.sleep(0.5)
+            name = peer.session["session_id"]
+            await push_by(way, name, Custom("note", {"n": 1}))
+            assert (await peer.event("note"))["data"] == {"n": 1}
+            with pytest.raises(SessionNotFound):
+                await push_by(way, "s_unknown", Custom("note"))
+            way.closed = True
+            with pytest.raises(StoreError):
+                await push_by(way, name, Custom("note"))
+            way.closed = False
+        await way.close()
+
+    share(story, Steps())
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1"])
+def test_an_address_that_is_none(url: str) -> None:
+    with pytest.raises(ConfigError):
+        asyncio.run(push(url, "s_1", "note"))
+
+
+def test_what_is_left_for_a_session_is_shown_once_by_who_takes_it() -> None:
+    async def story(instances: Instances) -> None:
+        one, two, three = [await instances.start() for _ in range(3)]
+        async with Peer.connect(one.urls[0]) as peer:
+            await asyncio.sleep(0.5)
+        instances.kill(one)
+        await asyncio.sleep(LEASE + 1)
+        for number in range(3):
+            await two.push(peer.session["session_id"], "note", {"n": number})
+        for server in (two, three):
+            async with Peer.connect(server.urls[0] + peer.resume(0)) as again:
+                notes = [await again.event("note") for _ in range(3)]
+                assert [note["data"]["n"] for note in notes] == [0, 1, 2]
+                await again.event("replayed")
+                await asyncio.sleep(0.5)
+
+    share(story, Steps())

@@ -1,0 +1,197 @@
+"""Where a session is that a client comes back to: each has one writer, and moves to where its client is.
+
+::
+
+    enter ─▶ here already
+      │      written by nobody, or by a process that died: taken
+      │      written elsewhere, and idle: released there, then taken
+      └────▶ written elsewhere, and busy: mirrored, until it is idle; then taken
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import TYPE_CHECKING
+
+from ...errors import HandshakeError, StoreError
+from ...wire.close import CloseCode
+from ..connection import Connection
+from ..sessions import Entry
+from .mirror import BROKEN, Mirror
+from .revival import revive
+from .seating import Seating
+from .tenure import GRACE, KEEPING, TAKEN_OVER, Tenure
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from ...chat.claim import Claim
+    from ...chat.session import Session
+    from ...config import Config
+    from ...guard.seats import Seat
+    from ...store.port import Copy, Store
+    from ..ledger import Ledger
+    from ..sessions import OnClose
+    from ..sweeper import Sweeper
+    from .journal import Journal
+    from .turns import SharedTurns
+
+logger = logging.getLogger(__name__)
+
+#: Who finds a session on the move looks again after so many seconds.
+_PAUSE = 0.25
+
+_OUT_OF_REACH = "sessions cannot be looked up now, try again later"
+
+
+class Directory(Tenure):
+    """All sessions of all processes that share `store`."""
+
+    waits = True
+
+    def __init__(
+        self,
+        config: Config,
+        loop: asyncio.AbstractEventLoop,
+        sweeper: Sweeper,
+        turns: SharedTurns,
+        ledger: Ledger,
+        on_close: OnClose | None,
+        store: Store,
+    ) -> None:
+        super().__init__(config, loop, sweeper, turns, ledger, on_close, store)
+        self._store = store
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}  # with how many use them
+        self._seating = Seating(store, config, loop, self.copier.missed)
+        self._takings: set[asyncio.Task[Journal | None]] = set()
+
+    async def sit(self, seat: Seat, entry: Entry) -> None:
+        await self._seating.sit(seat, comes_back=entry.claim is not None)
+
+    async def enter(self, user: str | None, claim: Claim | None) -> Entry:
+        """The session that is claimed, wherever it is, else a new one. Raises `HandshakeError` 503."""
+        if claim is None:
+            return Entry(self._new(user), None)
+        give_up_at = self._loop.time() + 2 * self._store.lease
+        try:
+            async with self.alone(claim.session_id):
+                for attempt in count():
+                    if self._loop.time() >= give_up_at:
+                        break
+                    if attempt > 2:
+                        # It moves about.
+                        await asyncio.sleep(_PAUSE)
+                    session = await self._find(user, claim)
+                    if session is not None:
+                        is_known = session.id == claim.session_id
+                        return Entry(session, claim if is_known else None)
+        except StoreError as exc:
+            self.copier.missed(exc)
+            raise HandshakeError(503, _OUT_OF_REACH, [("Retry-After", "1")], reason="store") from exc
+        raise HandshakeError(503, "the session is still busy elsewhere", [("Retry-After", "1")], reason="store")
+
+    async def stop(self) -> None:
+        """Returns once nothing of it waits for the store."""
+        await self._seating.stop()
+
+    @asynccontextmanager
+    async def alone(self, session_id: str) -> AsyncIterator[None]:
+        """One after the other: who comes twice is to find what the first has found."""
+        lock, waiting = self._locks.get(session_id) or (asyncio.Lock(), 0)
+        self._locks[session_id] = (lock, waiting + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            _, waiting = self._locks.pop(session_id)
+            if waiting > 1:
+                self._locks[session_id] = (lock, waiting - 1)
+
+    async def _find(self, user: str | None, claim: Claim) -> Session | None:
+        """The session, or a new one if it cannot be had; None where it is on the move."""
+        place = self._places.get(claim.session_id)
+        session = place.session if place is not None else None
+        if session is not None and not isinstance(session, Mirror):
+            if not session.admits(claim.token, user):
+                return self._new(user)
+            journal = self.journals[session.id]
+            if claim.epoch > session.epoch and await self._is_lost(journal):
+                # Its client has been elsewhere, where they have held this process for dead.
+                self._lost(journal)
+            elif not journal.released:
+                self._vacate(session)
+                return session
+            else:
+                await journal.gone(self._loop.create_future())
+        record = await self._store.find(claim.session_id)
+        if record is None:
+            return self._new(user)
+        mirror = Mirror(claim.session_id, record, self._config, self.pool, self.exchange.send, self.exchange.fill)
+        if not mirror.admits(claim.token, user):
+            return self._new(user)
+        if session is not None:
+            self._vacate(session)
+        if record.writer == self._store.process or not (record.writer and await self._store.is_alive(record.writer)):
+            await self.take(claim.session_id, record.fence, lost=bool(record.writer))
+            return None
+        answer = await self.exchange.claim(mirror, claim, _PAUSE * 4)
+        if answer is None or answer.kind == "free":
+            return None
+        if answer.kind == "unknown":
+            # It is in nobody's memory: perhaps it is about to be in one's.
+            await asyncio.sleep(_PAUSE)
+            again = await self._store.find(claim.session_id)
+            if again is not None and again.fence == record.fence and again.writer == record.writer:
+                await self.take(claim.session_id, record.fence, lost=True)
+            return None
+        return mirror
+
+    async def _is_lost(self, journal: Journal) -> bool:
+        """Whether another process has taken the session, and this one has not heard of it."""
+        record = await self._store.find(journal.session.id)
+        return not journal.left and (record is None or record.fence > journal.fence)
+
+    async def take(self, session_id: str, fence: int, *, lost: bool) -> Journal | None:
+        """Becomes the writer; None where another process was faster. Raises `StoreError`."""
+        # Whoever waits for it may go away; what was taken must not be left in nobody's hands.
+        task = self._loop.create_task(self._take(session_id, fence, lost))
+        self._takings.add(task)
+        task.add_done_callback(self._takings.discard)
+        return await asyncio.shield(task)
+
+    async def _take(self, session_id: str, fence: int, lost: bool) -> Journal | None:
+        copy = await self._store.take(session_id, fence, lost=lost)
+        if copy is None:
+            return None
+        logger.debug("taking over %s%s", session_id, ", whose process has died" if lost else "")
+        return self._revive(session_id, copy)
+
+    def _revive(self, session_id: str, copy: Copy) -> Journal:
+        ttl = self._config.resume_ttl + GRACE
+        journal = revive(session_id, copy, self._log(), self._config, self.pool, self.copier, ttl)
+        self._own(journal)
+        older = self._places.pop(session_id, None)
+        self._leave_alone(journal.session, None)
+        journal.hurry()
+        if isinstance(older, Connection) and isinstance(older.session, Mirror) and not older.session.moving:
+            older.close_now(CloseCode.TAKEN_OVER, TAKEN_OVER)
+        for letter in copy.letters:
+            self.exchange.left_behind(letter)
+        return journal
+
+    def adopt(self, mirror: Mirror, session: Session) -> None:
+        """The session that a connection has mirrored is written here from now on."""
+        connection = mirror.connection
+        assert connection is not None
+        if not session.holds_after(connection.pump.seq, session.epoch):
+            connection.close(CloseCode.SERVICE_RESTART, BROKEN)
+            return
+        session.messages_until, session.bytes_until = mirror.messages_until, mirror.bytes_until
+        self._take_over(session, connection)
+        connection.session = session
+        connection.pump.attach(session, session.log.cursor(connection.pump.seq))
+        connection.pump.wake()
+        self._keep(session, self._config.resume_ttl + KEEPING)
