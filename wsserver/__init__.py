@@ -19,7 +19,8 @@ from .guard.credentials import bearer_token
 from .guard.user import User
 from .net.process import run
 from .net.server import Server
-from .net.sharing.outside import push
+from .net.sharing.outside import Remote, push
+from .store.port import Count
 from .wire.handshake import Request
 
 __version__ = "0.1.0"
@@ -28,10 +29,12 @@ __all__ = [
     "ClientError",
     "Config",
     "ConfigError",
+    "Count",
     "Custom",
     "HandshakeError",
     "Item",
     "ProtocolError",
+    "Remote",
     "Request",
     "Reset",
     "Server",

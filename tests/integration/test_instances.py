@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.redis_tempest import Fleet, left
 from tests.store.redis_server import RedisServer, wait_until
-from wsserver import SessionNotFound, push
+from wsserver import Count, Remote, SessionNotFound, push
 from wsserver.client import connect
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def test_for_long(redis: RedisServer, durability: str, seed: int) -> None:
         nothing_is_left(redis, fleet)
 
 
-def test_a_program_that_is_no_server_pushes(redis: RedisServer) -> None:
+def test_a_program_that_is_no_server(redis: RedisServer) -> None:
     async def main(url: str) -> None:
         async with connect(url) as chat:
             listening = asyncio.create_task(anext(chat.events()))
@@ -112,6 +112,13 @@ def test_a_program_that_is_no_server_pushes(redis: RedisServer) -> None:
             assert (event.name, event.data) == ("ticket", {"n": 1})
             with pytest.raises(SessionNotFound):
                 await push(redis.url, "s_unknown", "ticket")
+            async with Remote(redis.url) as remote, asyncio.timeout(10):
+                # They say what they have with each sign of life.
+                while await remote.count() != Count(len(fleet.instances), 1, 1):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+                await remote.end(chat.session_id)
+                while await remote.count() != Count(len(fleet.instances)):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
 
     with fleet_on(redis, "fast") as fleet:
         asyncio.run(main(fleet.instances[0].url))

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from tests.clock import run_virtually
 from wsserver import Config, Server, StoreError
 from wsserver.store.memory import Hub, MemoryStore
+from wsserver.store.port import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from wsserver.net.run import Generate
-    from wsserver.store.port import Batch, Copy, Outcome, Record, Seat, Write
+    from wsserver.store.port import Batch, Copy, Count, Outcome, Record, Seat, Write
 
 #: Of all servers here, in seconds.
 LEASE = 6.0
@@ -65,8 +66,12 @@ class Way:
     async def close(self) -> None:
         await self._through(self._store.close())
 
-    async def renew(self) -> None:
-        await self._through(self._store.renew())
+    async def renew(self, own: Count = NOTHING) -> None:
+        await self._through(self._store.renew(own))
+
+    async def count(self) -> Count:
+        count: Count = await self._through(self._store.count())
+        return count
 
     async def is_alive(self, process: str) -> bool:
         return bool(await self._through(self._store.is_alive(process)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wsserver.store.port import LETTERS_LEFT, Batch, Origin, Outcome, Piece, Seat, Write
+from wsserver.store.port import LETTERS_LEFT, Batch, Count, Origin, Outcome, Piece, Seat, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -422,6 +422,29 @@ class TestProcesses:
             await one.close()
             assert not await two.is_alive(one.process)
             assert not await two.is_alive("nobody") and not await two.is_alive("")
+
+        run(script)
+
+
+class TestCount:
+    def test_of_all_that_live(self, run: Run) -> None:
+        async def script(world: World) -> None:
+            one, two = await world.store(lease=2 * SOON), await world.store()
+            assert await one.count() == Count(2)
+            await one.renew(Count(1, 5, 4, 3))
+            await two.renew(Count(1, 10, 20, 30))
+            assert await one.sit({USER: 1}) is None
+            assert await one.count() == await two.count() == Count(2, 15, 24, 33)
+            await two.renew(Count(1, 10, 0, 1))
+            assert await one.count() == Count(2, 15, 4, 4)
+            await world.elapse(SOON)
+            await two.renew(Count(1, 10))
+            await world.elapse(SOON + 0.1)
+            assert await two.count() == Count(1, 10)
+            await one.renew(Count(1, 5))
+            assert await two.count() == Count(2, 15)
+            await two.close()
+            assert await one.count() == Count(1, 5)
 
         run(script)
 

@@ -8,6 +8,7 @@ import socket
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from ..config import KiB, MiB
 from ..errors import ConfigError
@@ -111,6 +112,17 @@ class Listeners:
         if sock.family != UNIX:
             _tune(sock, self._config.max_message_size)
         self._adopt[number](sock)
+
+    def warn_of_open_doors(self) -> None:
+        """Says so where others than this machine's programs are let in, whoever they are."""
+        hosts = [urlsplit(url).hostname for url in self.urls]  # None of a UNIX socket
+        public = [host for host in hosts if host and not is_loopback(host)]
+        if public:
+            logger.warning(
+                "everybody who reaches %s is let in: ask for tokens (--jwt-secret and its like),"
+                " bring `authenticate`, or put a proxy in front that decides",
+                ", ".join(public),
+            )
 
     def close(self) -> None:
         """Listens no more. What was accepted stays open."""

@@ -7,14 +7,13 @@ import logging
 from functools import partial
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
 from ..chat.events import Custom, Stop
 from ..config import Config
 from ..errors import ConfigError, SessionNotFound
 from ..guard.door import Door
-from ..guard.host import is_loopback
 from ..guard.seats import Seats
+from ..store.port import Count
 from ..wire.close import CloseCode
 from . import pages
 from .admin import port as admin
@@ -149,7 +148,8 @@ class Server:
             if self.cluster is not None:
                 await self.cluster.stop()
             raise
-        self._warn_of_open_doors()
+        if self.authenticate is None:
+            self._listeners.warn_of_open_doors()
         self.sweeper.start()
         if self.config.admin_port:
             try:
@@ -205,6 +205,18 @@ class Server:
             await self.cluster.end(session_id, reason)
             return
         self.sessions.end(self.sessions[session_id], "stopped", CloseCode.ENDED_BY_APPLICATION, reason)
+
+    async def count(self) -> Count:
+        """How many `instances`, `connections`, `sessions` and `turns` that run there are.
+
+        Over all servers that share the Redis, of which each tells the others every other second; raises `StoreError`
+        where that is out of reach.
+        """
+        return self.own_count() if self.cluster is None else await self.cluster.count()
+
+    def own_count(self) -> Count:
+        """The same of this server alone."""
+        return Count(1, self.seats.connections[None], len(self.sessions), len(self.turns.runs))
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -268,17 +280,6 @@ class Server:
         connection = self.sessions.connection_of(session)
         if connection is not None:
             connection.close(CloseCode.SERVICE_RESTART, GOING_AWAY)
-
-    def _warn_of_open_doors(self) -> None:
-        if self.authenticate is None:
-            hosts = [urlsplit(url).hostname for url in self.urls]  # None of a UNIX socket
-            public = [host for host in hosts if host and not is_loopback(host)]
-            if public:
-                logger.warning(
-                    "everybody who reaches %s is let in: ask for tokens (--jwt-secret and its like),"
-                    " bring `authenticate`, or put a proxy in front that decides",
-                    ", ".join(public),
-                )
 
     def when_idle(self, session: Session) -> None:
         if self.draining:

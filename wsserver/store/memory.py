@@ -11,8 +11,9 @@ from bisect import bisect_right
 from collections import Counter, deque
 from secrets import token_hex
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
-from .port import INBOX_SIZE, LETTERS_LEFT, Batch, Copy, Origin, Outcome, Record, Seat, Write
+from .port import INBOX_SIZE, LETTERS_LEFT, NOTHING, Batch, Copy, Count, Origin, Outcome, Record, Seat, Write, total
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -90,6 +91,7 @@ class _Process:
         self.inbox: deque[bytes] = deque(maxlen=INBOX_SIZE)
         self.arrived = asyncio.Event()
         self.seats: Counter[Seat] = Counter()
+        self.count = NOTHING
 
 
 class Hub:
@@ -99,6 +101,7 @@ class Hub:
         self._clock = clock
         self._sessions: dict[str, _Session] = {}
         self._processes: dict[str, _Process] = {}
+        self.callers = WeakValueDictionary[str, _Process]()  # who reads letters, whether it has a lease or none
 
     def __len__(self) -> int:
         """How many sessions and processes are remembered."""
@@ -132,6 +135,12 @@ class Hub:
         now = self._clock()
         return sum(process.seats[seat] for process in self._processes.values() if process.lives_until > now)
 
+    def count(self) -> Count:
+        """What living processes have."""
+        now = self._clock()
+        living = [process.count for process in self._processes.values() if process.lives_until > now]
+        return total(one._replace(instances=1) for one in living)
+
 
 class MemoryStore:
     """A `Store` on a hub, as one server of the program sees it. `lease` is in seconds of the hub's clock."""
@@ -149,10 +158,15 @@ class MemoryStore:
         self._hub.renew(self.process, self._own, self.lease)
 
     async def close(self) -> None:
+        self._hub.callers.pop(self.process, None)
         self._hub.forget(self.process)
 
-    async def renew(self) -> None:
+    async def renew(self, own: Count = NOTHING) -> None:
+        self._own.count = own
         self._hub.renew(self.process, self._own, self.lease)
+
+    async def count(self) -> Count:
+        return self._hub.count()
 
     async def is_alive(self, process: str) -> bool:
         return self._hub.process(process) is not None
@@ -223,13 +237,14 @@ class MemoryStore:
 
     async def post(self, letters: Iterable[tuple[str, bytes]]) -> None:
         for name, letter in letters:
-            process = self._hub.process(name)
+            process = self._hub.process(name) or self._hub.callers.get(name)
             if process is not None:
                 process.inbox.append(letter)
                 process.arrived.set()
 
     async def receive(self) -> list[bytes]:
         own = self._own
+        self._hub.callers[self.process] = own
         while not own.inbox:
             own.arrived.clear()
             await own.arrived.wait()

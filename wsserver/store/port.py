@@ -129,6 +129,23 @@ class Seat(NamedTuple):
     name: str
 
 
+class Count(NamedTuple):
+    """What servers have at the moment, all together."""
+
+    instances: int = 0  # servers that live
+    connections: int = 0  # that were let in, and are not gone
+    sessions: int = 0  # also those whose client is away
+    turns: int = 0  # that run
+
+
+NOTHING = Count()
+
+
+def total(counts: Iterable[Count]) -> Count:
+    """All of them together."""
+    return Count(*map(sum, zip(NOTHING, *counts, strict=True)))
+
+
 class Store(Protocol):
     """The store, as one process sees it. `process` is that process's name in it, new at every start."""
 
@@ -146,14 +163,19 @@ class Store(Protocol):
     async def close(self) -> None:
         """Ends the lease, and gives back its seats and its inbox."""
 
-    async def renew(self) -> None:
+    async def renew(self, own: Count = NOTHING) -> None:
         """The lease of this process, its inbox and its seats live on for another `lease` seconds.
 
+        `own` is what it adds to what `count` tells, until it says so again.
         Where they have ended, they begin again, with the seats as they are now; letters are lost.
         """
 
     async def is_alive(self, process: str) -> bool:
         """Whether that process has renewed its lease in time."""
+        ...
+
+    async def count(self) -> Count:
+        """What the processes that live have said of themselves; one that never opened its store is none of them."""
         ...
 
     # -- sessions ----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ Of a session there are, all in one slot of a cluster::
 Of a process::
 
     wsserver:inbox:{…}                  stream of letters
-    wsserver:process:{seats}:…          hash: its lease is how long that lives; the places it holds, by seat
+    wsserver:process:{seats}:…          hash: its lease is how long that lives; its places, by seat, and what it counts
     wsserver:processes:{seats}          sorted set of all processes, by the end of their leases
 
 Every key has a time to live, and Redis alone says when that is over.
@@ -30,14 +30,14 @@ from ..errors import StoreError
 from . import address, batches, checks
 from .inbox import Inbox, Outbox, inbox_key
 from .lane import Lanes
-from .port import LETTERS_LEFT, Copy, Outcome, Record, Write
+from .port import LETTERS_LEFT, NOTHING, Copy, Outcome, Record, Write
 from .scripts import Command, run, text
 from .seating import Seating
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from .port import Batch, Seat
+    from .port import Batch, Count, Seat
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class RedisStore:
 
     async def open(self) -> None:
         await checks.check(self._client, self._address.shown)
-        await self._seating.renew()
+        await self._seating.renew(NOTHING)
 
     async def close(self) -> None:
         try:
@@ -81,11 +81,14 @@ class RedisStore:
                 await lanes.close()
             await address.close(self._client)
 
-    async def renew(self) -> None:
-        await self._seating.renew()
+    async def renew(self, own: Count = NOTHING) -> None:
+        await self._seating.renew(own)
 
     async def is_alive(self, process: str) -> bool:
         return await self._seating.is_alive(process)
+
+    async def count(self) -> Count:
+        return await self._seating.count()
 
     # -- sessions ----------------------------------------------------------------------------------------------------
 

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING
 
 from ..errors import StoreError
 from .memory import give_back
+from .port import Count, Seat, total
 from .scripts import Command, run, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from .lane import Lanes
-    from .port import Seat
     from .scripts import Argument
+
+#: What a process has is told as places that nobody is refused for.
+_COUNTED = [Seat("count", name) for name in Count._fields[1:]]
 
 _Asking = tuple["Mapping[Seat, int]", "asyncio.Future[Seat | None]"]
 
@@ -41,9 +44,21 @@ class Seating:
         self._asking: list[_Asking] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def renew(self) -> None:
+    async def renew(self, own: Count) -> None:
         """As `Store.renew`."""
+        for seat, held in zip(_COUNTED, own[1:], strict=True):
+            self._held[seat] = held
+            self._changed.add(seat)
         await self._ask({})
+
+    async def count(self) -> Count:
+        """As `Store.count`."""
+        processes = await self._lanes.call(Command(self._processes, ("ZRANGE", self._processes, 0, -1)))
+        # The number of its last exchange is there as long as its lease lasts.
+        fields = [b"", *map(_field, _COUNTED)]
+        keys = [self._key(process.decode()) for process in processes]
+        found = await asyncio.gather(*(self._lanes.call(Command(key, ("HMGET", key, *fields))) for key in keys))
+        return total(Count(1, *(int(held or 0) for held in rest)) for exchange, *rest in found if exchange)
 
     async def sit(self, seats: Mapping[Seat, int]) -> Seat | None:
         """As `Store.sit`."""
@@ -141,9 +156,13 @@ class Seating:
         self._number += 1
         words: list[Argument] = [*processes, self._lease, self._number, "all" if self._whole else "", len(names)]
         for seat in names:
-            words += (text(f"{seat.kind}:{seat.name}"), self._held[seat])
+            words += (_field(seat), self._held[seat])
         for seats in requests:
             words.append(len(seats))
             for seat, limit in seats.items():
                 words += (numbers[seat], limit)
         return run("seats", [self._processes, *map(self._key, processes)], *words)
+
+
+def _field(seat: Seat) -> bytes:
+    return text(f"{seat.kind}:{seat.name}")

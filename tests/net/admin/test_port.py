@@ -75,6 +75,15 @@ async def administered(**settings: Any) -> AsyncIterator[tuple[Server, Program]]
         yield server, Program(config.admin_port)
 
 
+def test_count() -> None:
+    async def main() -> None:
+        async with administered() as (server, program), Peer.connect(server.urls[0]):
+            reply = await program.call("GET", "/count")
+            assert (reply.status, reply.body) == (200, {"instances": 1, "connections": 1, "sessions": 1, "turns": 0})
+
+    run_virtually(main())
+
+
 class TestSessions:
     def test_are_counted_and_listed(self) -> None:
         async def main() -> None:

@@ -10,9 +10,7 @@ import pytest
 from tests.net.instances import LEASE, Instances, share
 from tests.net.steps import Steps
 from tests.peer import Peer
-from wsserver import ConfigError, Custom, SessionNotFound, StoreError, push
 from wsserver.net.sharing.letters import Letter
-from wsserver.net.sharing.outside import push_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,33 +48,6 @@ def test_a_lost_letter_is_sent_again_and_a_push_is_shown_once(kind: str) -> None
             assert [(event["seq"], event["data"]["n"]) for event in events] == [(1, 0), (2, 1)]
 
     share(story, Steps())
-
-
-def test_a_program_that_is_no_server() -> None:
-    async def story(instances: Instances) -> None:
-        server = await instances.start()
-        way = instances.ways[server].beside()
-        await way.open()
-        async with Peer.connect(server.urls[0]) as peer:
-            await asyncio.sleep(0.5)
-            name = peer.session["session_id"]
-            await push_by(way, name, Custom("note", {"n": 1}))
-            assert (await peer.event("note"))["data"] == {"n": 1}
-            with pytest.raises(SessionNotFound):
-                await push_by(way, "s_unknown", Custom("note"))
-            way.closed = True
-            with pytest.raises(StoreError):
-                await push_by(way, name, Custom("note"))
-            way.closed = False
-        await way.close()
-
-    share(story, Steps())
-
-
-@pytest.mark.parametrize("url", ["", "http://127.0.0.1"])
-def test_an_address_that_is_none(url: str) -> None:
-    with pytest.raises(ConfigError):
-        asyncio.run(push(url, "s_1", "note"))
 
 
 def test_what_is_left_for_a_session_is_shown_once_by_who_takes_it() -> None:

@@ -7,6 +7,7 @@
     POST   /sessions/{id}/events           {"event": …, "data": {…}} is shown in it
     POST   /sessions/{id}/stop             ends what runs or waits, or {"turn": 3}
     DELETE /sessions/{id}                  ends it
+    GET    /count                          of instances, connections, sessions and turns, over all instances
     GET    /metrics                        figures, for Prometheus
     GET    /figures                        the same of this process, as JSON
     GET    /asyncapi.json                  the protocol of the WebSocket
@@ -62,6 +63,7 @@ class Admin:
             "sessions/{id}": {"GET": self._show, "DELETE": self._end},
             "sessions/{id}/events": {"POST": self._push},
             "sessions/{id}/stop": {"POST": self._stop},
+            "count": {"GET": self._count},
             "metrics": {"GET": self._metrics},
             "figures": {"GET": self._figures},
             pages.DESCRIPTION: {"GET": self._describe},
@@ -147,6 +149,9 @@ class Admin:
     async def _end(self, request: Request) -> Response:
         await self._server.end(request.path[1])
         return Response(204)
+
+    async def _count(self, request: Request) -> Response:
+        return _json((await self._server.count())._asdict())
 
     async def _metrics(self, request: Request) -> Response:
         return exposition.response(metrics.document(self._server), request)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ...chat.session import Session
     from ...config import Config
-    from ...store.port import Store
+    from ...store.port import Count, Store
     from ..server import Server
     from ..sessions import OnClose
     from .letters import Letter
@@ -97,7 +97,7 @@ class Cluster:
             await asyncio.sleep(self._store.lease / _BEATS)
             copier = self.sessions.copier
             try:
-                await self._store.renew()
+                await self._store.renew(self._own())
                 await self._exchange.beat()
                 if copier.at_rest:
                     # Else its next flush will know better.
@@ -128,6 +128,16 @@ class Cluster:
     async def end(self, session_id: str, reason: str) -> None:
         """Ends a session. Raises `SessionNotFound`."""
         await self._ask(session_id, "end", {"reason": reason})
+
+    async def count(self) -> Count:
+        """What all servers together have: of the others, as of their last sign of life. Raises `StoreError`."""
+        await self._store.renew(self._own())
+        return await self._store.count()
+
+    def _own(self) -> Count:
+        """What this server has. One whose writer is another process is counted there."""
+        own = self._server.own_count()
+        return own._replace(sessions=own.sessions - sum(isinstance(one, Mirror) for one in self.sessions))
 
     async def _ask(self, session_id: str, verb: str, data: Mapping[str, Any]) -> None:
         verbs = {"push": self._push, "stop": self._stop_turn, "end": self._end}

@@ -1,61 +1,99 @@
-"""For programs that are no servers, and have something to say to a session."""
+"""For programs that are no servers, and have something to say to sessions."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Self
 
 from ...chat.events import Custom
 from ...config import Config
-from ...errors import ConfigError
-from .asks import ask
+from ...errors import ConfigError, StoreError
+from .asks import Answers, ask
 from .cluster import store_of
 from .letters import Letter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import TracebackType
     from typing import Any
 
-    from ...store.port import Store
+    from ...store.port import Count, Store
+
+logger = logging.getLogger(__name__)
+
+
+class Remote:
+    """What the methods of these names of `Server` do, for a program beside the servers that share this Redis::
+
+        async with wsserver.Remote("redis://127.0.0.1") as remote:
+            await remote.push(session_id, "ticket", {"state": "shipped"})
+
+    Several may be called at a time. Each raises `StoreError` where Redis is out of reach; entering reaches for nothing.
+    Raises `ConfigError` for an address that is none.
+    """
+
+    def __init__(self, redis_url: str, *, store: Store | None = None) -> None:
+        """`store` instead of the Redis: what is shared by another one. It is closed at the end."""
+        if store is None:
+            store = store_of(Config(redis=redis_url))
+        if store is None:
+            raise ConfigError("Remote takes the address of a Redis, like redis://host:6379/0")
+        self._store = store
+        self._answers = Answers(self._post)
+        self._reading: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait((self._reading,))
+        await self._store.close()
+
+    async def push(self, session_id: str, event: str, data: Mapping[str, Any] | None = None) -> None:
+        """Shows an event of your own in a session.
+
+        Raises `SessionNotFound`, `ValueError` for a name that the protocol uses, `TypeError` for what JSON cannot hold.
+        """
+        pushed = Custom(event, data or {})
+        await self._ask(session_id, "push", {"event": pushed.event, "data": pushed.data()})
+
+    async def stop(self, session_id: str, turn: int | None = None) -> None:
+        """Ends a turn of a session, or all. Raises `SessionNotFound`, and `ClientError` where nothing runs."""
+        await self._ask(session_id, "stop", {"turn": turn})
+
+    async def end(self, session_id: str, reason: str = "ended by the application") -> None:
+        """Ends a session. Raises `SessionNotFound`."""
+        await self._ask(session_id, "end", {"reason": reason})
+
+    async def count(self) -> Count:
+        """What all servers together have, as they last said; they do so every other second."""
+        return await self._store.count()
+
+    async def _ask(self, session_id: str, verb: str, data: Mapping[str, Any]) -> None:
+        await ask(self._store, self._answers, session_id, verb, data)
+
+    async def _post(self, process: str, letter: Letter) -> None:
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+        signed = Letter(letter.kind, {**letter.fields, "from": self._store.process}, letter.body)
+        await self._store.post([(process, signed.sealed())])
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                for sealed in await self._store.receive():
+                    self._answers.came(Letter.opened(sealed))
+            except StoreError as exc:
+                # The store waits by itself before it tries again; who asks is told by what it sends.
+                logger.debug("no answers can be read: %s", exc)
 
 
 async def push(redis_url: str, session_id: str, event: str, data: Mapping[str, Any] | None = None) -> None:
-    """Shows an event of your own in a session of servers that share this Redis, as `Server.push` does.
-
-    Raises `SessionNotFound`, `ValueError` for a name that the protocol uses, `StoreError` where Redis is out of reach,
-    and `ConfigError` for an address that is none.
-    """
-    pushed = Custom(event, data or {})
-    if not redis_url:
-        raise ConfigError("push takes the address of a Redis, like redis://host:6379/0")
-    store = store_of(Config(redis=redis_url))
-    assert store is not None, "there is an address"
-    try:
-        await push_by(store, session_id, pushed)
-    finally:
-        await store.close()
-
-
-async def push_by(store: Store, session_id: str, pushed: Custom) -> None:
-    """The same by a store, which nobody else reads letters from."""
-    await ask(store, _Caller(store), session_id, "push", {"event": pushed.event, "data": pushed.data()})
-
-
-class _Caller:
-    """Asks one thing at a time."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def ask(self, process: str, letter: Letter, patience: float) -> Letter | None:
-        signed = Letter(letter.kind, {**letter.fields, "from": self._store.process}, letter.body)
-        await self._store.post([(process, signed.sealed())])
-        try:
-            async with asyncio.timeout(patience):
-                while True:
-                    for sealed in await self._store.receive():
-                        answer = Letter.opened(sealed)
-                        if answer.fields.get("request") == letter.fields["request"]:
-                            return answer
-        except TimeoutError:
-            return None
+    """`Remote.push` for a program that has but one thing to say."""
+    async with Remote(redis_url) as remote:
+        await remote.push(session_id, event, data)

@@ -14,6 +14,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ...chat import envelope
+from ...store.port import Count, total
 from ..admin import exposition, metrics
 from ..admin.gate import Refused
 from ..admin.gate import json_response as _json
@@ -38,6 +39,8 @@ class Gathering:
         try:
             if request.path == ("sessions",) and request.method == "GET":
                 return await self._list(request)
+            if request.path == ("count",) and request.method == "GET":
+                return await self._count(request)
             if request.path == ("workers",):
                 return self._workers(request)
             if request.path in (("metrics",), ("figures",)) and request.method == "GET":
@@ -87,6 +90,17 @@ class Gathering:
             sessions += [{**session, "worker": worker.index} for session in found["sessions"]]
         limit = min(int(request.query.get("limit", "100")), MOST_AT_ONCE)
         return _json({"count": count, "sessions": sorted(sessions, key=lambda session: session["id"])[:limit]})
+
+    async def _count(self, request: Request) -> Response:
+        """Each counts what all have that share their sessions, or else itself alone."""
+        counts = []
+        for worker, reply in await self._ask_all(request):
+            if reply is None:
+                raise _silent(worker)
+            if reply.status != 200:
+                return reply
+            counts.append(Count(**_value(reply)))
+        return _json((max(counts) if self._supervisor.shares else total(counts))._asdict())
 
     async def _find(self, request: Request) -> Response:
         """The answer of the one that has what is asked for; the others know nothing of it.

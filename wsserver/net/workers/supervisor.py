@@ -77,6 +77,7 @@ class Supervisor:
         ]
         self.workers: set[Worker] = set()  # all processes that live
         self.draining = False
+        self.shares = bool(config.redis)  # one worker knows what all have
         self._start_process = start
         self._drain_timeout = config.drain_timeout
         self._close_timeout = 3 * (config.close_timeout or LONGEST_CLOSE) + _SLACK
