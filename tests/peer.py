@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
 
-__all__ = ["BINARY", "CLOSE", "PING", "PONG", "TEXT", "Peer", "Refused", "masked", "request"]
+__all__ = ["BINARY", "CLOSE", "PING", "PONG", "TEXT", "Peer", "Refused", "masked", "request", "status"]
 
 Event = dict[str, Any]
 
@@ -169,3 +169,12 @@ class Peer:
 def text_of(events: list[Event]) -> str:
     """The answer in these events."""
     return "".join(event["data"]["value"] for event in events if event["event"] == "token")
+
+
+async def status(url: str, *headers: str) -> int:
+    """What a handshake is answered with that does not offer to be told by a close code."""
+    try:
+        async with Peer.connect(url, *headers):
+            return 101
+    except Refused as exc:
+        return exc.status

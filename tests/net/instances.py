@@ -24,7 +24,8 @@ LEASE = 6.0
 class Way:
     """A store, as long as the way to it is open. `closed`: out of reach. `held`: nothing comes back until it is set.
 
-    `flush_time` is what each write takes, in seconds. `writes` counts them.
+    `flush_time` is what each write takes, in seconds. `writes` counts them. Places are given once `seats_open` is set.
+    `sought` is set once a session has been looked up, `seats_asked` once somebody wants places.
     """
 
     def __init__(self, hub: Hub) -> None:
@@ -32,6 +33,9 @@ class Way:
         self.open_again = asyncio.Event()
         self.open_again.set()
         self.flush_time = 0.0
+        self.seats_open = asyncio.Event()
+        self.seats_open.set()
+        self.seats_asked, self.sought = asyncio.Event(), asyncio.Event()
         self.writes: list[Write] = []
         self.doubt: Callable[[], bool] = lambda: False  # whether what was done is not known to be
         self._hub = hub
@@ -77,6 +81,7 @@ class Way:
         return bool(await self._through(self._store.is_alive(process)))
 
     async def find(self, session_id: str) -> Record | None:
+        self.sought.set()
         record: Record | None = await self._through(self._store.find(session_id))
         return record
 
@@ -110,6 +115,8 @@ class Way:
         return bool(await self._through(self._store.leave(session_id, letter)))
 
     async def sit(self, seats: Mapping[Seat, int]) -> Seat | None:
+        self.seats_asked.set()
+        await self.seats_open.wait()
         seat: Seat | None = await self._through(self._store.sit(seats))
         return seat
 

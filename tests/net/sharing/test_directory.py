@@ -10,7 +10,7 @@ import pytest
 
 from tests.net.instances import LEASE, Instances, share
 from tests.net.steps import Steps, begun, seqs
-from tests.peer import Peer, text_of
+from tests.peer import Peer, status, text_of
 from wsserver import ClientError, SessionNotFound
 
 if TYPE_CHECKING:
@@ -327,3 +327,108 @@ class TestWhatPrograms:
                         await call
 
         share(story, steps)
+
+
+class TestWhoWaitsForAPlace:
+    """Between finding a session and getting it, its client waits for the store to count its connection."""
+
+    @staticmethod
+    async def late(instances: Instances, server: Server, peer: Peer) -> asyncio.Task[int]:
+        """A client that comes back to its session here, and waits for its place; the status that it gets."""
+        way = instances.ways[server]
+        way.seats_open.clear()
+        way.seats_asked.clear()
+        coming = asyncio.create_task(status(server.urls[0] + peer.resume(0)))
+        await way.seats_asked.wait()
+        return coming
+
+    def test_gets_no_session_that_has_moved_meanwhile(self) -> None:
+        async def story(instances: Instances) -> None:
+            one, two = await instances.start(), await instances.start()
+            async with Peer.connect(one.urls[0]) as peer:
+                await stored(instances, one)
+            await one.sockets.emptied()
+            late = await self.late(instances, one, peer)
+            async with Peer.connect(two.urls[0] + peer.resume(0)) as elsewhere:
+                await stored(instances, two)
+                instances.ways[one].seats_open.set()
+                assert await late == 503
+                await elsewhere.event("replayed")
+                await elsewhere.ask("hello")
+                assert (await elsewhere.event("start"))["turn"] == 1
+                await stored(instances, two)
+                assert (len(one.sessions), len(two.sessions)) == (0, 1)
+
+        share(story, Steps())
+
+    def test_gets_no_session_that_has_ended_meanwhile(self) -> None:
+        async def story(instances: Instances) -> None:
+            one = await instances.start()
+            async with Peer.connect(one.urls[0]) as peer:
+                await stored(instances, one)
+            await one.sockets.emptied()
+            late = await self.late(instances, one, peer)
+            await one.end(peer.session["session_id"])
+            await stored(instances, one)
+            instances.ways[one].seats_open.set()
+            assert await late == 503
+            assert len(one.sessions) == 0
+
+        share(story, Steps())
+
+    def test_gets_nothing_where_what_was_shown_here_has_been_freed(self) -> None:
+        steps = Steps()
+
+        async def story(instances: Instances) -> None:
+            one, two = await instances.start(), await instances.start()
+            async with Peer.connect(one.urls[0]) as peer:
+                await begun(peer, steps, 1)
+                await stored(instances, one)
+            late = await self.late(instances, two, peer)
+            steps.let(2)
+            await steps.ended.wait()
+            await stored(instances, one)
+            instances.ways[two].seats_open.set()
+            assert await late == 503
+            async with Peer.connect(two.urls[0] + peer.resume(0)) as again:
+                assert again.session["data"]["recovered"] is True
+                assert text_of(await again.turn()) == "one two three"
+
+        share(story, steps)
+
+
+def test_a_session_that_ends_while_the_store_is_slow_is_not_brought_back(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(instances: Instances) -> None:
+        one, two = await instances.start(), await instances.start()
+        async with Peer.connect(one.urls[0]) as peer:
+            await stored(instances, one)
+            instances.ways[one].flush_time = 3.0
+            await one.end(peer.session["session_id"])
+            await peer.closed()
+        async with Peer.connect(two.urls[0] + peer.resume(0)) as again:
+            assert again.session["data"]["resumed"] is False
+            assert again.session["session_id"] != peer.session["session_id"]
+
+    share(story, Steps())
+    assert "is written by another process now" not in caplog.text
+
+
+def test_a_session_that_ends_while_it_is_looked_up_is_not_resumed() -> None:
+    async def story(instances: Instances) -> None:
+        server = await instances.start()
+        async with Peer.connect(server.urls[0]) as peer:
+            await stored(instances, server)
+        await server.sockets.emptied()
+        instances.pause(server)
+        # An epoch that was never told makes it look whether another process has the session.
+        coming = asyncio.create_task(resumed(server.urls[0] + peer.resume(0, epoch=2)))
+        await instances.ways[server].sought.wait()
+        await server.end(peer.session["session_id"])
+        instances.go_on(server)
+        assert await coming is False
+
+    async def resumed(url: str) -> object:
+        async with Peer.connect(url) as peer:
+            return peer.session["data"]["resumed"]
+
+    share(story, Steps())

@@ -6,17 +6,8 @@ import asyncio
 
 from tests.net.instances import LEASE, Instances, share
 from tests.net.steps import Steps
-from tests.peer import Peer, Refused
+from tests.peer import Peer, status
 from wsserver import Request, User
-
-
-async def status(url: str, *headers: str) -> int:
-    """Of a handshake that is not offered to be told by a close code."""
-    try:
-        async with Peer.connect(url, *headers):
-            return 101
-    except Refused as exc:
-        return exc.status
 
 
 def test_connections_of_an_address_are_counted_everywhere() -> None:

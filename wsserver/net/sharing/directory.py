@@ -44,8 +44,6 @@ logger = logging.getLogger(__name__)
 #: Who finds a session on the move looks again after so many seconds.
 _PAUSE = 0.25
 
-_OUT_OF_REACH = "sessions cannot be looked up now, try again later"
-
 
 class Directory(Tenure):
     """All sessions of all processes that share `store`."""
@@ -69,7 +67,10 @@ class Directory(Tenure):
         self._takings: set[asyncio.Task[Journal | None]] = set()
 
     async def sit(self, seat: Seat, entry: Entry) -> None:
+        """Raises `HandshakeError` 503 too, where the session has gone while this waited for the store."""
         await self._seating.sit(seat, comes_back=entry.claim is not None)
+        if entry.claim is not None and not self._is_here(entry.session):
+            raise _later("the session has moved meanwhile, try again")
 
     async def enter(self, user: str | None, claim: Claim | None) -> Entry:
         """The session that is claimed, wherever it is, else a new one. Raises `HandshakeError` 503."""
@@ -90,8 +91,8 @@ class Directory(Tenure):
                         return Entry(session, claim if is_known else None)
         except StoreError as exc:
             self.copier.missed(exc)
-            raise HandshakeError(503, _OUT_OF_REACH, [("Retry-After", "1")], reason="store") from exc
-        raise HandshakeError(503, "the session is still busy elsewhere", [("Retry-After", "1")], reason="store")
+            raise _later("sessions cannot be looked up now, try again later") from exc
+        raise _later("the session is still busy elsewhere")
 
     async def stop(self) -> None:
         """Returns once nothing of it waits for the store."""
@@ -121,11 +122,10 @@ class Directory(Tenure):
             if claim.epoch > session.epoch and await self._is_lost(journal):
                 # Its client has been elsewhere, where they have held this process for dead.
                 self._lost(journal)
-            elif not journal.released:
+            if self._is_here(session):
                 self._vacate(session)
                 return session
-            else:
-                await journal.gone(self._loop.create_future())
+            await journal.gone(self._loop.create_future())
         record = await self._store.find(claim.session_id)
         if record is None:
             return self._new(user)
@@ -148,6 +148,13 @@ class Directory(Tenure):
                 await self.take(claim.session_id, record.fence, lost=True)
             return None
         return mirror
+
+    def _is_here(self, session: Session) -> bool:
+        """Whether a client can read it here: this process writes it and goes on to, or is shown it by its writer."""
+        if isinstance(session, Mirror):
+            return self.exchange.shows(session)
+        journal = self.journals.get(session.id)
+        return journal is not None and journal.session is session and not journal.released
 
     async def _is_lost(self, journal: Journal) -> bool:
         """Whether another process has taken the session, and this one has not heard of it."""
@@ -195,3 +202,7 @@ class Directory(Tenure):
         connection.pump.attach(session, session.log.cursor(connection.pump.seq))
         connection.pump.wake()
         self._keep(session, self._config.resume_ttl + KEEPING)
+
+
+def _later(text: str) -> HandshakeError:
+    return HandshakeError(503, text, [("Retry-After", "1")], reason="store")

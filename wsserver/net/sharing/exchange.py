@@ -156,8 +156,12 @@ class Exchange:
             # Nobody waits for it any more.
             self.send(letter.fields["from"], Letter("left", {"link": link}))
 
+    def shows(self, mirror: Mirror) -> bool:
+        """Whether its writer goes on to send what its connection is to be shown."""
+        return mirror.link in self._mirrors
+
     def dismiss(self, mirror: Mirror) -> None:
-        """Its connection is gone."""
+        """Its connection is gone, or is not to come."""
         mirror.leave_pool()
         if self._mirrors.pop(mirror.link, None) is not None and not mirror.moving:
             mirror.post("left")
@@ -199,8 +203,11 @@ class Exchange:
 
     def _yours(self, letter: Letter) -> None:
         mirror = self._mirrors.get(letter.fields["link"])
-        if mirror is None or mirror.connection is None:
+        if mirror is None:
+            return
+        if mirror.connection is None:
             # It is free, and whoever comes takes it.
+            self.dismiss(mirror)
             return
         mirror.receive(letter)
         mirror.moving = True
