@@ -209,6 +209,20 @@ class TestFences:
 
         run(script)
 
+    def test_a_fence_is_its_writers_only(self, run: Run) -> None:
+        """Two hold the same one where the store has forgotten the first: a replica was made the primary too early."""
+
+        async def script(world: World) -> None:
+            one, two = await world.store(), await world.store()
+            await done(one, first())
+            whole = first(number=3, batch=tokens(1, "z"))
+            for write in (later(1, 1), later(2, 1, tokens(2, "x")), whole, later(2, 1, ended=True)):
+                assert await two.write([write]) == [Outcome.FENCED]
+            await done(one, later(2, 1, tokens(2, "y"), released=True), later(2, 1, tokens(2, "y"), released=True))
+            assert await two.read("s_1", 1, 10) == [tokens(2, "y")]
+
+        run(script)
+
     def test_one_of_many_takes_it(self, run: Run) -> None:
         async def script(world: World) -> None:
             stores = [await world.store() for _ in range(4)]

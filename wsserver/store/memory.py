@@ -203,10 +203,13 @@ class MemoryStore:
 
     def _write(self, write: Write) -> Outcome:
         known = self._hub.session(write.session_id)
-        if known is not None and known.fence == write.fence and write.number <= known.number:
-            return Outcome.DONE
-        if known is not None and (known.fence > write.fence or (known.ended and known.fence == write.fence)):
-            return Outcome.FENCED
+        if known is not None and known.fence >= write.fence:
+            if known.fence > write.fence or known.writer not in ("", self.process):
+                return Outcome.FENCED
+            if write.number <= known.number:
+                return Outcome.DONE
+            if known.ended:
+                return Outcome.FENCED
         if write.created is not None:
             session = _Session(write.created, write.fence, self.process, write.before)
         elif known is None or known.fence < write.fence:

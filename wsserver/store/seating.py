@@ -62,14 +62,25 @@ class Seating:
 
     async def sit(self, seats: Mapping[Seat, int]) -> Seat | None:
         """As `Store.sit`."""
-        return await self._ask(seats)
+        asked = self._ask(seats)
+        try:
+            return await asked
+        except asyncio.CancelledError:
+            # Where the answer had come before, nobody takes what it gave.
+            if not asked.cancelled() and asked.exception() is None and asked.result() is None:
+                self._free(seats)
+            raise
 
     async def stand(self, seats: Iterable[Seat]) -> None:
         """As `Store.stand`. What is given back is given back, though Redis may hear of it later."""
+        self._free(seats)
+        await self._ask({})
+
+    def _free(self, seats: Iterable[Seat]) -> None:
+        """Gives places back; Redis hears of it with the next exchange."""
         for seat in seats:
             give_back(self._held, seat)
             self._changed.add(seat)
-        await self._ask({})
 
     async def is_alive(self, process: str) -> bool:
         """As `Store.is_alive`."""

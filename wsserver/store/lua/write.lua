@@ -20,13 +20,14 @@
 local call = redis.call
 local record, log, facts, history, turns, letters = unpack(KEYS)
 local process, fence, number, ttl = unpack(ARGV)
-local known = call('HMGET', record, 'fence', 'number', 'ended', 'head', 'start', 'kept')
+local known = call('HMGET', record, 'fence', 'number', 'ended', 'head', 'start', 'kept', 'writer')
 local head, start = known[4], known[5]
 local at, last = 5, #ARGV
 
 local older = not known[1] or tonumber(known[1]) < tonumber(fence)
 if not older then
-  if tonumber(known[1]) > tonumber(fence) then
+  if tonumber(known[1]) > tonumber(fence) or (known[7] and known[7] ~= '' and known[7] ~= process) then
+    -- Where a Redis has lost its last moments, two may have taken the session by the same fence: the later one has it.
     return 'fenced'
   elseif tonumber(number) <= tonumber(known[2]) then
     return 'done'
