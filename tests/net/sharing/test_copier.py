@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.clock import run_virtually
-from tests.net.instances import Way
+from tests.net.instances import LEASE, Way
 from tests.net.steps import seqs
 from tests.peer import Peer, text_of
 from wsserver import Config, Server, StoreError
 from wsserver.store.memory import Hub
+from wsserver.store.port import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 
     from wsserver import Turn
-    from wsserver.store.port import Outcome, Write
+    from wsserver.store.port import Count, Outcome, Write
 
     Script = Callable[[Server, "Fork"], Coroutine[None, None, None]]
 
@@ -35,9 +36,15 @@ class Fork(Way):
         self.shut: set[str] = set()
         self.patience = 5.0
         self.flushes: list[tuple[float, list[str]]] = []
+        self.deaf = False  # to all but writes
 
     def lane(self, session_id: str) -> str:
         return self.lanes.setdefault(session_id, "second" if self.lanes else "first")
+
+    async def renew(self, own: Count = NOTHING) -> None:
+        if self.deaf:
+            raise StoreError("the node of leases is out of reach")
+        await super().renew(own)
 
     async def write(self, writes: Iterable[Write]) -> list[Outcome]:
         given = list(writes)
@@ -121,6 +128,53 @@ def test_a_node_that_stays_away_is_told_of_once_and_others_do_not_call_it_back(
 
     with caplog.at_level(logging.WARNING, "wsserver.net"):
         copy(story, answer, "fast")
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_node_of_leases_that_is_back_is_in_reach_again_also_where_there_is_always_something_to_write(
+    busy: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def ticking(turn: Turn) -> AsyncIterator[str]:
+        while True:
+            yield "tick "
+            await asyncio.sleep(0.02)
+
+    async def story(server: Server, fork: Fork) -> None:
+        assert server.cluster is not None
+        copier = server.cluster.sessions.copier
+        async with Peer.connect(server.urls[0]) as peer:
+            if busy:
+                await peer.ask("go")
+            fork.deaf = True
+            await asyncio.sleep(LEASE)
+            assert copier.out
+            fork.deaf = False
+            await asyncio.sleep(LEASE / 2)  # a sign of life and a half
+            assert not copier.out
+
+    with caplog.at_level(logging.WARNING, "wsserver.net"):
+        copy(story, ticking, "fast")
+    assert ["in reach again" in message for message in caplog.messages] == [False, True]
+
+
+def test_how_far_the_store_is_behind_is_told_by_the_node_that_is_furthest() -> None:
+    async def story(server: Server, fork: Fork) -> None:
+        assert server.cluster is not None
+        copier = server.cluster.sessions.copier
+        async with two_of(server) as (near, far):
+            fork.shut.add(fork.lane(far.session["session_id"]))
+            fork.patience = 0.1
+            await far.ask("go", id="m1")
+            for _ in range(3):
+                await asyncio.sleep(4.0)
+                await near.ask("go")
+                await near.turn()
+            assert copier.lag > 11
+            fork.shut.clear()
+            await asyncio.sleep(20.0)
+            assert copier.lag == 0
+
+    copy(story, answer, "fast")
 
 
 def test_a_session_whose_node_has_a_successor_is_in_reach_again(caplog: pytest.LogCaptureFixture) -> None:

@@ -99,9 +99,7 @@ class Cluster:
             try:
                 await self._store.renew(self._own())
                 await self._exchange.beat()
-                if copier.at_rest:
-                    # Else its next flush will know better.
-                    copier.reached()
+                copier.reached()
             except StoreError as exc:
                 copier.missed(exc)
             except Exception:

@@ -59,7 +59,7 @@ class Copier:
         self._urgent: dict[Journal, None] = {}
         self._flushes: dict[str, asyncio.Task[None]] = {}  # by lane, one at a time
         self._under_way: set[Journal] = set()
-        self._misses: Counter[str] = Counter()  # in a row, by lane; those of all other calls under ""
+        self._misses: Counter[str | None] = Counter()  # in a row, by lane; those of all other calls under None
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._settled = asyncio.Event()
@@ -74,11 +74,6 @@ class Copier:
         if self._timer is not None:
             self._timer.cancel()
         await asyncio.wait(tasks)
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether nothing is to be written."""
-        return self._settled.is_set()
 
     @property
     def lag(self) -> float:
@@ -111,7 +106,7 @@ class Copier:
 
     # -- reach -----------------------------------------------------------------------------------------------------
 
-    def missed(self, exc: StoreError, lane: str = "") -> None:
+    def missed(self, exc: StoreError, lane: str | None = None) -> None:
         """The store did not answer: once may happen, twice means that it is out of reach."""
         self.errors += 1
         self._misses[lane] += 1
@@ -123,7 +118,7 @@ class Copier:
                 if not journal.log.strict:
                     journal.go_on()
 
-    def reached(self, lane: str = "") -> None:
+    def reached(self, lane: str | None = None) -> None:
         """It did."""
         del self._misses[lane]
         if self.out and all(misses < 2 for misses in self._misses.values()):
@@ -144,9 +139,9 @@ class Copier:
             began = self._loop.time()
             for lane, journals in self._due().items():
                 self._flushes[lane] = self._loop.create_task(self._flush(lane, journals, began))
-            for lane in self._misses.keys() - self._flushes.keys() - {""}:
+            for idle in self._misses.keys() - self._flushes.keys() - {None}:
                 # Its sessions have ended, or go another way: there is a new primary.
-                self.reached(lane)
+                self.reached(idle)
             if not (self._urgent or self._waiting or self._flushes):
                 self._settled.set()
             await self._wake.wait()
@@ -200,8 +195,9 @@ class Copier:
         finally:
             self._under_way.difference_update(journals)
         self.reached(lane)
-        # What was marked before has been written, up to a bound.
-        self._behind_since = began if self._urgent or self._waiting else None
+        if self._misses.keys() <= {None}:
+            # What was marked before has been written, up to a bound.
+            self._behind_since = began if self._urgent or self._waiting else None
         # What has left meanwhile wants to know nothing.
         for journal, outcome in zip(journals, outcomes, strict=True):
             try:
