@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from tests.clock import run_virtually
+from tests.net.steps import begun
+from tests.peer import Peer
 from wsserver import Config, Server, StoreError
+from wsserver.net.sharing.letters import Letter
 from wsserver.store.memory import Hub, MemoryStore
 from wsserver.store.port import NOTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 
+    from tests.net.steps import Steps
     from wsserver.net.run import Generate
+    from wsserver.net.sharing.copier import Copier
     from wsserver.store.port import Batch, Copy, Count, Outcome, Record, Seat, Write
 
 #: Of all servers here, in seconds.
@@ -175,3 +180,52 @@ def share(script: Callable[[Instances], Coroutine[Any, Any, None]], generate: Ge
                     instances.go_on(server)
 
     run_virtually(main())
+
+
+def copier_of(server: Server) -> Copier:
+    assert server.cluster is not None
+    return server.cluster.sessions.copier
+
+
+async def stored(server: Server) -> None:
+    """Returns once all is stored."""
+    await asyncio.sleep(0.5)
+    await copier_of(server).settled()
+
+
+async def out_of_reach(server: Server) -> None:
+    """The store has not answered for long enough."""
+    await asyncio.sleep(LEASE)
+    assert copier_of(server).out
+
+
+@asynccontextmanager
+async def mirrored(instances: Instances, steps: Steps) -> AsyncIterator[tuple[Server, Server, Peer]]:
+    """The writer of a session in which an answer runs, the process of its client, and that client."""
+    one, two = await instances.start(), await instances.start()
+    async with Peer.connect(one.urls[0]) as peer:
+        await begun(peer, steps, 1)
+        await asyncio.sleep(0.5)
+    async with Peer.connect(two.urls[0] + peer.resume(2)) as again:
+        assert again.session["data"]["active_turn"] == 1
+        await again.event("replayed")
+        yield one, two, again
+
+
+def lose(instances: Instances, server: Server, is_lost: Callable[[Letter], bool]) -> list[Letter]:
+    """From now on such letters of a server get lost; those that did."""
+    way, lost = instances.ways[server], list[Letter]()
+    post = way.post
+
+    async def filtered(letters: Iterable[tuple[str, bytes]]) -> None:
+        kept = []
+        for process, sealed in letters:
+            letter = Letter.opened(sealed)
+            if is_lost(letter):
+                lost.append(letter)
+            else:
+                kept.append((process, sealed))
+        await post(kept)
+
+    way.post = filtered  # type: ignore[method-assign]
+    return lost

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.clock import run_virtually
-from tests.net.instances import Instances, share
 from tests.peer import CLOSE, Peer, masked
 from wsserver import Config, Request, Server, TurnError, User, bearer_token
 
@@ -241,16 +240,6 @@ class TestTraces:
                     assert (await peer.turn())[1]["data"]["value"] == said
 
         serve(story)
-
-
-def test_traces_where_sessions_are_shared() -> None:
-    async def story(instances: Instances) -> None:
-        server = await instances.start()
-        async with Peer.connect(server.urls[0], f"traceparent: {TRACEPARENT}") as peer:
-            await peer.ask("hello", id="m1")
-            assert [event["data"].get("value") for event in await peer.turn()][2] == TRACEPARENT
-
-    share(story, generate)
 
 
 def test_nothing_is_made_where_nothing_is_logged(

@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.net.instances import LEASE, Instances, share
+from tests.net.instances import LEASE, Instances, lose, share
 from tests.net.steps import Steps
 from tests.peer import Peer
-from wsserver.net.sharing.letters import Letter
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from tests.net.instances import Way
-
-
-def lose_first(way: Way, kind: str) -> None:
-    """The first letter of this kind is lost."""
-    post, lost = way.post, list[Letter]()
-
-    async def filtered(letters: Iterable[tuple[str, bytes]]) -> None:
-        kept = []
-        for process, sealed in letters:
-            letter = Letter.opened(sealed)
-            if letter.kind == kind and not lost:
-                lost.append(letter)
-            else:
-                kept.append((process, sealed))
-        await post(kept)
-
-    way.post = filtered  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("kind", ["ask", "answer"])
 def test_a_lost_letter_is_sent_again_and_a_push_is_shown_once(kind: str) -> None:
     async def story(instances: Instances) -> None:
         one, two = await instances.start(), await instances.start()
-        lose_first(instances.ways[two if kind == "ask" else one], kind)
+        lost = lose(instances, two if kind == "ask" else one, lambda letter: letter.kind == kind and not lost)
         async with Peer.connect(one.urls[0]) as peer:
             await asyncio.sleep(0.5)
             for number in range(2):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.clock import run_virtually
-from tests.net.instances import LEASE, Way
-from tests.net.steps import seqs
+from tests.net.instances import LEASE, Instances, Way, copier_of, out_of_reach, share
+from tests.net.steps import Steps, begun, seqs
 from tests.peer import Peer, text_of
 from wsserver import Config, Server, StoreError
 from wsserver.store.memory import Hub
@@ -236,3 +236,36 @@ def test_tokens_are_copied_several_times_a_second() -> None:
             assert record is not None and record.head == 102
 
     copy(story, paced, "fast")
+
+
+def test_running_answers_go_on_and_new_ones_begin(caplog: pytest.LogCaptureFixture) -> None:
+    steps = Steps()
+
+    async def story(instances: Instances) -> None:
+        server = await instances.start()
+        async with Peer.connect(server.urls[0]) as peer:
+            events = await begun(peer, steps, 1)
+            instances.ways[server].closed = True
+            steps.let(2)
+            events += await peer.turn()
+            assert text_of(events) == "one two three"
+            await out_of_reach(server)
+            async with Peer.connect(server.urls[0]) as other:
+                assert other.session["data"]["resumable"] is False
+            await peer.ask("more", id="m2")
+            await peer.event("ack")
+            steps.let(3)
+            assert text_of(await peer.turn()) == "one two three"
+            instances.ways[server].closed = False
+            await asyncio.sleep(20)
+            assert not copier_of(server).out
+            [journal] = [one for one in copier_of(server).journals if one.log.head]
+            assert journal.log.durable == journal.log.head == 10
+        async with Peer.connect(server.urls[0]) as other:
+            assert other.session["data"]["resumable"] is True
+
+    with caplog.at_level(logging.WARNING, "wsserver.net.sharing.copier"):
+        share(story, steps)
+    said = [record.message for record in caplog.records]
+    assert len([line for line in said if "out of reach" in line]) == 1
+    assert len([line for line in said if "in reach again" in line]) == 1

@@ -3,69 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.net.instances import LEASE, Instances, share
+from tests.net.instances import LEASE, Instances, share, stored
 from tests.net.steps import Steps, begun, seqs
-from tests.peer import Peer, status, text_of
-from wsserver import ClientError, SessionNotFound
+from tests.peer import Peer, Refused, request, status, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from wsserver import Server, SessionView, Turn
-
-
-async def stored(instances: Instances, server: Server) -> None:
-    """Returns once all is stored."""
-    assert server.cluster is not None
-    await asyncio.sleep(0.5)
-    await server.cluster.sessions.copier.settled()
-
-
-@pytest.mark.parametrize("durability", ["fast", "strict"])
-class TestOneServer:
-    def test_it_is_as_ever(self, durability: str) -> None:
-        steps = Steps()
-
-        async def story(instances: Instances) -> None:
-            server = await instances.start()
-            async with Peer.connect(server.urls[0]) as peer:
-                assert peer.session["data"]["resumable"] is True
-                events = await begun(peer, steps, 1)
-                steps.let(2)
-                events += await peer.turn()
-                assert seqs(events) == [1, 2, 3, 4, 5]
-                assert text_of(events) == "one two three"
-                await peer.send({"event": "end"})
-                assert (await peer.closed())[0] == 1000
-            await stored(instances, server)
-
-        share(story, steps, durability=durability)
-
-    def test_an_ack_waits_for_the_store_and_so_does_the_turn(self, durability: str) -> None:
-        steps = Steps()
-
-        async def story(instances: Instances) -> None:
-            server = await instances.start()
-            async with Peer.connect(server.urls[0]) as peer:
-                await stored(instances, server)
-                instances.pause(server)
-                await peer.ask("go", id="m1")
-                await peer.ask("go", id="m1")
-                with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(5):
-                        await peer.event()
-                instances.go_on(server)
-                assert (await peer.event("ack"))["data"] == {"ref": "m1", "turn": 1, "queued": 0, "duplicate": False}
-                assert {(await peer.event())["event"], (await peer.event())["event"]} == {"start", "ack"}
-                accepted = [write for write in instances.ways[server].writes if write.accepted]
-                assert [sorted(write.accepted) for write in accepted] == [[1]]
-
-        share(story, steps, durability=durability)
+    from wsserver import Server
 
 
 class TestTakingOver:
@@ -79,7 +26,7 @@ class TestTakingOver:
                 events = await begun(peer, steps, 2)
                 await peer.ask("later", id="m2")
                 await peer.event("ack")
-                await stored(instances, one)
+                await stored(one)
                 instances.kill(one)
             began = one.loop.time()
             async with Peer.connect(two.urls[0] + peer.resume(1)) as again:
@@ -118,7 +65,7 @@ class TestTakingOver:
             one, two = await instances.start(), await instances.start()
             async with Peer.connect(one.urls[0]) as peer:
                 events = await begun(peer, steps, 1)
-                await stored(instances, one)
+                await stored(one)
                 instances.ways[one].closed = True
                 steps.let(2)
                 events += await peer.turn()
@@ -127,51 +74,6 @@ class TestTakingOver:
             async with Peer.connect(two.urls[0] + peer.resume(5)) as again:
                 data = again.session["data"]
                 assert (data["resumed"], data["recovered"], data["epoch"], data["seq"]) == (True, False, 2, 3)
-
-        share(story, steps)
-
-    def test_from_a_server_that_drains(self) -> None:
-        steps = Steps()
-
-        async def story(instances: Instances) -> None:
-            one, two = await instances.start(), await instances.start()
-            async with Peer.connect(one.urls[0]) as peer:
-                events = await begun(peer, steps, 1)
-                draining = asyncio.create_task(one.drain())
-                await peer.event("drain")
-                steps.let(2)
-                events += await peer.turn()
-                assert (await peer.closed())[0] == 1012
-            began = two.loop.time()
-            async with Peer.connect(two.urls[0] + peer.resume(3)) as again:
-                assert two.loop.time() - began < 2
-                data = again.session["data"]
-                assert (data["resumed"], data["recovered"], data["epoch"]) == (True, True, 1)
-                assert [await again.event(), await again.event()] == events[3:5]
-            await draining
-
-        share(story, steps)
-
-    def test_after_the_server_has_ended(self) -> None:
-        steps = Steps()
-        closed: list[str] = []
-
-        async def on_close(session: SessionView) -> None:
-            closed.append(session.id)
-
-        async def story(instances: Instances) -> None:
-            one, two = await instances.start(on_close=on_close), await instances.start()
-            async with Peer.connect(one.urls[0]) as peer:
-                await begun(peer, steps, 1)
-                await one.close()
-                assert (await peer.turn())[-1]["data"]["code"] == "server_shutdown"
-                assert (await peer.closed())[0] == 1012
-            # It has not ended: it goes on elsewhere.
-            assert closed == []
-            async with Peer.connect(two.urls[0] + peer.resume(2)) as again:
-                data = again.session["data"]
-                assert (data["resumed"], data["recovered"], data["epoch"]) == (True, True, 1)
-                assert (await again.event("error"))["data"]["code"] == "server_shutdown"
 
         share(story, steps)
 
@@ -209,122 +111,10 @@ class TestMoving:
         async def story(instances: Instances) -> None:
             one, two = await instances.start(), await instances.start()
             async with Peer.connect(one.urls[0]) as peer:
-                await stored(instances, one)
+                await stored(one)
                 async with Peer.connect(two.urls[0] + peer.resume(0)) as again:
                     assert again.session["data"]["recovered"] is True
                     assert (await peer.closed())[0] == 4502
-
-        share(story, steps)
-
-    @pytest.mark.parametrize("durability", ["fast", "strict"])
-    def test_a_busy_one_is_shown_where_its_client_is_and_moves_once_it_is_idle(self, durability: str) -> None:
-        steps = Steps()
-
-        async def story(instances: Instances) -> None:
-            one, two = await instances.start(), await instances.start()
-            async with Peer.connect(one.urls[0]) as peer:
-                events = await begun(peer, steps, 1)
-                await stored(instances, one)
-                async with Peer.connect(two.urls[0] + peer.resume(1)) as again:
-                    assert (await peer.closed())[0] == 4502
-                    assert again.session["data"]["active_turn"] == 1
-                    assert again.session["data"]["recovered"] is True
-                    assert await again.event() == events[1]
-                    assert (await again.event("replayed"))["data"] == {"count": 1, "seq": 2}
-                    steps.let(1)
-                    events.append(await again.event("token"))
-                    # All that a client may say goes there and comes back.
-                    await again.send({"event": "ping", "data": {"n": 1}})
-                    assert (await again.event("pong"))["data"] == {"n": 1}
-                    await again.send({"event": "history", "id": "h1"})
-                    assert (await again.event("ack"))["data"] == {"ref": "h1"}
-                    assert (await again.event("history"))["data"]["active"] == {"turn": 1, "text": "one two "}
-                    await again.send({"event": "answer", "data": {"call_id": "none", "value": 1}})
-                    assert (await again.event("error"))["data"]["code"] == "not_active"
-                    await again.ask("more", id="m2")
-                    assert (await again.event("ack"))["data"]["queued"] == 1
-                    steps.let(1)
-                    events += await again.turn()
-                    assert text_of(events) == "one two three"
-                    await again.event("start")
-                    await again.send({"event": "stop", "id": "s1"})
-                    end = [await again.event(), await again.event()]
-                    assert {event["event"] for event in end} == {"complete", "ack"}
-                    await asyncio.sleep(1)
-                    assert (len(one.sessions), len(two.sessions)) == (0, 1)
-                    assert two.cluster is not None
-                    assert len(two.cluster.sessions.journals) == 1
-                    steps.let(3)
-                    await again.ask("here")
-                    events = await again.turn()
-                    assert (events[0]["turn"], events[-1]["seq"]) == (3, 12)
-                    assert text_of(events) == "one two three"
-
-        share(story, steps, durability=durability)
-
-    def test_a_client_that_reads_slowly_elsewhere_slows_the_callback(self) -> None:
-        published = 0
-
-        async def flood(turn: Turn) -> AsyncIterator[str]:
-            nonlocal published
-            await asyncio.sleep(1)
-            for number in range(3000):
-                published = number
-                yield "x" * 1000
-
-        async def story(instances: Instances) -> None:
-            one, two = await instances.start(), await instances.start()
-            async with Peer.connect(one.urls[0]) as peer:
-                await peer.ask("go")
-                await peer.event("start")
-            await one.sockets.emptied()
-            async with Peer.connect(two.urls[0] + peer.resume(1), "X: x") as again:
-                again.reader._limit = 1000  # type: ignore[attr-defined]
-                await again.event("replayed")
-                await asyncio.sleep(20)
-                assert 50 < published < 2999
-                events = await again.turn()
-                assert len(text_of(events)) == 3_000_000
-
-        share(story, flood, write_timeout=0, ping_interval=0)
-
-
-class TestWhatPrograms:
-    @pytest.mark.parametrize("place", ["here", "elsewhere", "mirrored", "nowhere"])
-    def test_do_they_do_from_anywhere(self, place: str) -> None:
-        steps = Steps()
-
-        async def story(instances: Instances) -> None:
-            one, two, three = [await instances.start() for _ in range(3)]
-            async with Peer.connect(one.urls[0]) as peer:
-                name = peer.session["session_id"]
-                await begun(peer, steps, 1)
-                await stored(instances, one)
-                reader, asker = peer, {"here": one, "elsewhere": two}.get(place, three)
-                async with AsyncExitStack() as stack:
-                    if place == "mirrored":
-                        reader = await stack.enter_async_context(Peer.connect(two.urls[0] + peer.resume(2)))
-                        await reader.event("replayed")
-                    if place == "nowhere":
-                        instances.kill(one)
-                        await asyncio.sleep(LEASE + 1)
-                        await asker.push(name, "note", {"n": 1})
-                        reader = await stack.enter_async_context(Peer.connect(two.urls[0] + peer.resume(2)))
-                        assert (await reader.event("error"))["data"]["code"] == "turn_lost"
-                        assert (await reader.event("note"))["data"] == {"n": 1}
-                        await reader.event("replayed")
-                    else:
-                        await asker.push(name, "note", {"n": 1})
-                        assert (await reader.event("note"))["data"] == {"n": 1}
-                        await asker.stop(name, 1)
-                        assert (await reader.event("complete"))["data"]["status"] == "stopped"
-                    with pytest.raises(ClientError):
-                        await asker.stop(name)
-                    await asker.end(name, "enough")
-                    assert await reader.closed() == (4506, "enough")
-                for call in (asker.push(name, "note"), asker.stop(name), asker.end(name)):
-                    with pytest.raises(SessionNotFound):
-                        await call
 
         share(story, steps)
 
@@ -346,17 +136,17 @@ class TestWhoWaitsForAPlace:
         async def story(instances: Instances) -> None:
             one, two = await instances.start(), await instances.start()
             async with Peer.connect(one.urls[0]) as peer:
-                await stored(instances, one)
+                await stored(one)
             await one.sockets.emptied()
             late = await self.late(instances, one, peer)
             async with Peer.connect(two.urls[0] + peer.resume(0)) as elsewhere:
-                await stored(instances, two)
+                await stored(two)
                 instances.ways[one].seats_open.set()
                 assert await late == 503
                 await elsewhere.event("replayed")
                 await elsewhere.ask("hello")
                 assert (await elsewhere.event("start"))["turn"] == 1
-                await stored(instances, two)
+                await stored(two)
                 assert (len(one.sessions), len(two.sessions)) == (0, 1)
 
         share(story, Steps())
@@ -365,11 +155,11 @@ class TestWhoWaitsForAPlace:
         async def story(instances: Instances) -> None:
             one = await instances.start()
             async with Peer.connect(one.urls[0]) as peer:
-                await stored(instances, one)
+                await stored(one)
             await one.sockets.emptied()
             late = await self.late(instances, one, peer)
             await one.end(peer.session["session_id"])
-            await stored(instances, one)
+            await stored(one)
             instances.ways[one].seats_open.set()
             assert await late == 503
             assert len(one.sessions) == 0
@@ -383,11 +173,11 @@ class TestWhoWaitsForAPlace:
             one, two = await instances.start(), await instances.start()
             async with Peer.connect(one.urls[0]) as peer:
                 await begun(peer, steps, 1)
-                await stored(instances, one)
+                await stored(one)
             late = await self.late(instances, two, peer)
             steps.let(2)
             await steps.ended.wait()
-            await stored(instances, one)
+            await stored(one)
             instances.ways[two].seats_open.set()
             assert await late == 503
             async with Peer.connect(two.urls[0] + peer.resume(0)) as again:
@@ -401,7 +191,7 @@ def test_a_session_that_ends_while_the_store_is_slow_is_not_brought_back(caplog:
     async def story(instances: Instances) -> None:
         one, two = await instances.start(), await instances.start()
         async with Peer.connect(one.urls[0]) as peer:
-            await stored(instances, one)
+            await stored(one)
             instances.ways[one].flush_time = 3.0
             await one.end(peer.session["session_id"])
             await peer.closed()
@@ -417,7 +207,7 @@ def test_a_session_that_ends_while_it_is_looked_up_is_not_resumed() -> None:
     async def story(instances: Instances) -> None:
         server = await instances.start()
         async with Peer.connect(server.urls[0]) as peer:
-            await stored(instances, server)
+            await stored(server)
         await server.sockets.emptied()
         instances.pause(server)
         # An epoch that was never told makes it look whether another process has the session.
@@ -432,3 +222,51 @@ def test_a_session_that_ends_while_it_is_looked_up_is_not_resumed() -> None:
             return peer.session["data"]["resumed"]
 
     share(story, Steps())
+
+
+def test_who_comes_for_a_session_that_cannot_be_looked_up_comes_again() -> None:
+    steps = Steps()
+
+    async def story(instances: Instances) -> None:
+        one, two = await instances.start(), await instances.start()
+        async with Peer.connect(one.urls[0]) as peer:
+            await begun(peer, steps, 1)
+            await asyncio.sleep(0.5)
+        instances.ways[two].closed = True
+        offer = "Sec-WebSocket-Protocol: wsserver.v1"
+        async with Peer.socket(two.urls[0]) as raw:
+            await raw.write(request("/ws/chat" + peer.resume(1), offer))
+            await raw.read_head()
+            assert (await raw.closed())[0] == 1013
+        # Here it still is.
+        instances.ways[one].closed = True
+        async with Peer.connect(one.urls[0] + peer.resume(1)) as again:
+            assert again.session["data"]["recovered"] is True
+
+    share(story, steps)
+
+
+def test_a_client_that_has_been_elsewhere_is_not_taken_back() -> None:
+    steps = Steps()
+
+    async def story(instances: Instances) -> None:
+        one, two = await instances.start(), await instances.start()
+        async with Peer.connect(one.urls[0]) as peer:
+            await begun(peer, steps, 1)
+            await asyncio.sleep(0.5)
+        way = instances.ways[one]
+        way.closed = True
+        await asyncio.sleep(2 * LEASE)
+        async with Peer.connect(two.urls[0] + peer.resume(2)) as again:
+            assert again.session["data"]["epoch"] == 2
+            await stored(two)
+        # It can say nothing of it, and later knows better than what it has.
+        with pytest.raises(Refused):
+            async with Peer.connect(one.urls[0] + peer.resume(3, epoch=2)):
+                raise AssertionError("it lets somebody in")
+        way.closed = False
+        async with Peer.connect(one.urls[0] + peer.resume(3, epoch=2)) as back:
+            assert back.session["data"]["recovered"] is True
+            assert back.session["data"]["epoch"] == 2
+
+    share(story, steps)
