@@ -88,9 +88,7 @@ class Turns:
         is_new = session.turn_of(message) is None
         begins = not session.busy and is_new
         if session.busy and is_new and self._config.busy == "queue" and session.log.pool.is_full:
-            raise ClientError(
-                "overloaded", "memory is short: no message may wait", retryable=True, ref=message.id, retry_after=1.0
-            )
+            raise overloaded(message.id)
         if begins and session.user is not None and not self._users.take(session.user):
             raise ClientError(
                 "rate_limited", "too many answers of yours are running", retryable=True, ref=message.id, retry_after=1.0
@@ -185,6 +183,11 @@ class Turns:
         if session.user is not None:
             self._users.release(session.user)
         self._when_idle(session)
+
+
+def overloaded(ref: str | None) -> ClientError:
+    """What may not wait is answered with this."""
+    return ClientError("overloaded", "memory is short: no message may wait", retryable=True, ref=ref, retry_after=1.0)
 
 
 def _is_meant(turn: Turn, stop: Stop) -> bool:

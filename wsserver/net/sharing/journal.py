@@ -6,26 +6,22 @@ turn that is accepted is open until a write has its final event: whoever takes o
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from ...chat import envelope
 from ...store.port import Batch, Origin, Outcome, Piece, Write
+from .later import Later
+from .unfinished import Unfinished, place
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
 
     from ...chat.copied import CopiedLog
-    from ...chat.events import ClientEvent
     from ...chat.history import Said
     from ...chat.memory import Memory
     from ...chat.session import Session
     from ...chat.turn import Turn
-
-#: Ids of messages are stored in so many places, one of which is written with each message.
-_ID_PLACES = 256
 
 #: So much may wait for events to be stored: histories, each of which may be large.
 _MOST_HELD = 4
@@ -42,19 +38,6 @@ class Copier(Protocol):
 
     def forget(self, journal: Journal) -> None:
         """It writes nothing more."""
-
-
-@dataclass(slots=True)
-class _Open:
-    """A turn whose final event is not stored; `turn` is None where it ended with the process that ran it."""
-
-    turn: Turn | None
-    entry: bytes
-    stored: bool
-
-    @property
-    def over(self) -> bool:
-        return self.turn is None or self.turn.over
 
 
 class Journal:
@@ -100,7 +83,7 @@ class Journal:
         self.released = False  # or about to be
         self.ended = False
         self.left = False
-        self.later: deque[ClientEvent] = deque()  # what the person said while a message is stored
+        self.later = Later(log.pool)  # what the person said while a message is stored
         self.written_at = 0.0
         self.storing: Callable[[], None] | None = None  # called once the message that was accepted is stored
         self.watcher: Callable[[Write], None] | None = None  # called with each write that is done
@@ -110,7 +93,7 @@ class Journal:
         self._anew = not fence  # all of it is to be written, and `created`
         self._write: Write | None = None  # under way, or nobody knows whether it was done
         self._repeated = False
-        self._turns: dict[int, _Open] = {}
+        self._turns = Unfinished()
         self._said: Said | None = None  # the last of the history that is stored
         self._state = b""
         self._held: list[tuple[int, Callable[[], None]]] = []  # what waits for an event to be stored
@@ -121,7 +104,7 @@ class Journal:
         """All that the session holds now came out of the store, which has these turns as open: they have ended."""
         self._said = self.session.history.last
         self._state = self.session.state.saved
-        self._turns = {number: _Open(None, entry, True) for number, entry in unfinished.items()}
+        self._turns.restored(unfinished)
 
     # -- for those who change the session --------------------------------------------------------------------------
 
@@ -143,8 +126,7 @@ class Journal:
 
     def accept(self, turn: Turn, then: Callable[[], None]) -> None:
         """The message of this turn was taken; `then` is called once that is stored."""
-        entry = envelope.encode_kept({"ref": turn.ref, "content": envelope.as_json(turn.said)})
-        self._turns[turn.id] = _Open(turn, entry, False)
+        self._turns.accept(turn, self._write)
         self.storing = then
         self.hurry()
 
@@ -184,6 +166,7 @@ class Journal:
         self.log.copier = None
         self.storing = self.watcher = self._write = None
         self._held.clear()
+        self.later.clear()
         for future in self._gone:
             if not future.done():
                 future.set_result(None)
@@ -192,6 +175,7 @@ class Journal:
     def end(self, *, out_of_reach: bool) -> None:
         """The session has ended, and nothing of it is to be kept."""
         self.ended = True
+        self.later.clear()
         # While nobody can be told there may be ever more of these.
         if not self._stored and (self._write is None or out_of_reach):
             self.leave()
@@ -247,14 +231,7 @@ class Journal:
         if log.head > before:
             write.batch = Batch(log.head, tuple(Piece(*piece) for piece in log.pieces(before)))
         write.trim = log.start
-        write.finished = [number for number, one in self._turns.items() if one.over]
-        for number, one in self._turns.items():
-            if not one.over and (anew or not one.stored):
-                write.accepted[number] = one.entry
-            if not one.stored and one.turn is not None:
-                write.last_turn = session.last_turn
-                if one.turn.ref is not None:
-                    write.facts[_place(number)] = envelope.encode_kept([one.turn.ref, number])
+        self._turns.tell(write, session.last_turn, anew=anew)
         if session.has_memory:
             self._remember(write, session.memory, anew)
         return write
@@ -264,7 +241,7 @@ class Journal:
             write.facts["state"] = self._state = memory.state.saved
         if anew:
             for ref, number in memory.taken.items():
-                write.facts[_place(number)] = envelope.encode_kept([ref, number])
+                write.facts[place(number)] = envelope.encode_kept([ref, number])
         history = memory.history
         if anew or history.last is not self._said:
             said = history.since(None if anew else self._said)
@@ -277,10 +254,7 @@ class Journal:
         self._stored = True
         if write.created is not None:
             self._anew = False
-        for number in write.finished:
-            del self._turns[number]
-        for number in write.accepted:
-            self._turns[number].stored = True
+        self._turns.told(write)
         log.durable = write.batch.last if write.batch is not None else write.before
         if log.strict and self.session.reader is not None:
             self.session.reader.wake()
@@ -289,12 +263,8 @@ class Journal:
         if write.released:
             self._copier.when_settled(self, Outcome.DONE)
             return
-        if all(one.stored for one in self._turns.values()):
+        if self._turns.all_stored:
             self.go_on()
         held, self._held = self._held, []
         for seq, then in held:
             self.when_stored(seq, then)
-
-
-def _place(number: int) -> str:
-    return f"id{number % _ID_PLACES}"

@@ -213,6 +213,10 @@ class Tenure(Sessions):
 
     def _drop(self, session: Session, code: int, reason: str) -> None:
         place = self._places.get(session.id)
+        if session.id in self.journals:
+            # Nothing of it will be stored any more: its end must not wait for that.
+            log = self.journals[session.id].log
+            log.durable = log.head
         super()._drop(session, code, reason)
         if isinstance(place, Afar):
             self.exchange.afar.pop(place.link, None)

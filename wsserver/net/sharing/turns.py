@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ...chat import envelope
 from ...errors import ClientError
 from ..dispatch import Conversation
-from ..turns import Turns
+from ..turns import Turns, overloaded
 from .mirror import Mirror
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from .directory import Directory
     from .journal import Journal
 
-#: So much may be said while a message is stored.
+#: So much may be said while a message is stored, and where memory is short nothing of more bytes than these.
 _MOST_LATER = 256
+_SMALL = 2**10
 
 
 class SharedTurns(Turns):
@@ -96,7 +97,7 @@ class SharedConversation(Conversation):
         session, later = journal.session, journal.later
         while later and journal.storing is None and not session.ended:
             try:
-                super()._do(session, later.popleft(), b"")
+                super()._do(session, later.next(), b"")
             except ClientError as exc:
                 session.tell("error", exc.data())
 
@@ -108,7 +109,9 @@ class SharedConversation(Conversation):
         if journal is not None and (journal.storing is not None or journal.later):
             if len(journal.later) >= _MOST_LATER:
                 raise _too_fast(event.id)
-            journal.later.append(event)
+            if len(payload) > _SMALL and session.log.pool.is_full:
+                raise overloaded(event.id)
+            journal.later.add(event, len(payload))
             return
         super()._do(session, event, payload)
 
