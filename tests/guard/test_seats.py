@@ -247,12 +247,15 @@ class TestOwner:
         seats = seats_of()
         assert admitted(seats, "a", "a").owner != admitted(seats, "a").owner
 
-    def test_nobody_answers_for_a_socket_that_is_not_inside(self) -> None:
+    def test_nobody_answers_for_a_socket_that_was_not_let_in(self) -> None:
         seat = seated(seats_of())
         assert seat.owner is None
         seat.admit("a", 0.0)
+        assert seat.owner == Owner("address", "a")
+        # What it leaves behind it leaves behind when its place is another one's already.
         seat.vacate()
-        assert seat.owner is None
+        assert seat.owner == Owner("address", "a")
+        assert seat.is_vacated
 
 
 ADDRESSES = st.sampled_from(["a", "b", None])

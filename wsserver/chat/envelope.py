@@ -52,6 +52,11 @@ def encode_kept(value: Any) -> bytes:
     return kept(orjson.dumps(value))
 
 
+def is_passing(payload: bytes) -> bool:
+    """Whether this server event says what goes on at the moment: a reader that is behind goes without."""
+    return payload.startswith(b'{"event":"%b",' % events.Status.event.encode())
+
+
 def kept(payload: bytes) -> bytes:
     """The same JSON in no more memory than it needs."""
     return b"".join((payload, b""))

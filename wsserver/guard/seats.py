@@ -63,7 +63,18 @@ class Seats:
 class Seat:
     """What one socket holds. It takes nothing twice, and nothing once it has left."""
 
-    __slots__ = ("_admitted", "_give_back", "_left", "_older", "_promised", "_seats", "_socket", "_user", "address")
+    __slots__ = (
+        "_admitted",
+        "_former",
+        "_give_back",
+        "_left",
+        "_older",
+        "_promised",
+        "_seats",
+        "_socket",
+        "_user",
+        "address",
+    )
 
     def __init__(self, seats: Seats, address: str | None) -> None:
         self._seats = seats
@@ -71,6 +82,7 @@ class Seat:
         self.address: str | None = None  # of the client, as limits see it; known for good once it was admitted
         self._user: str | None = None
         self._admitted = False
+        self._former: Owner | None = None  # once it was vacated
         self._left = False
         self._older: Seat | None = None  # whose place it is to get
         self._promised = False  # its place, to another one
@@ -147,16 +159,30 @@ class Seat:
 
     @property
     def owner(self) -> Owner | None:
-        """The user, or else the address; None on a UNIX socket without users."""
+        """The user, or else the address; None on a UNIX socket without users. It stays so when it is vacated."""
         if self._user is not None:
             return _owner("user", self._user)
-        return _owner("address", self.address) if self.address is not None and self._admitted else None
+        if not self._admitted:
+            return self._former
+        return _owner("address", self.address) if self.address is not None else None
+
+    def owner_with(self, user: str | None) -> Owner | None:
+        """The owner, once it is settled and `user` has been admitted, None for nobody."""
+        if user is not None:
+            return _owner("user", user)
+        return _owner("address", self.address) if self.address is not None else None
+
+    @property
+    def is_vacated(self) -> bool:
+        """Whether an admitted connection has given back what it held."""
+        return not self._admitted
 
     def vacate(self) -> None:
         """Gives back what an admitted connection holds; what is left is a socket that is about to end."""
         seats = self._seats
         self._forgo()
         if self._admitted:
+            self._former = self.owner
             self._admitted = False
             seats.connections.release(None)
             if self.address is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..chat import claim
 from ..chat.view import SessionView
 from ..config import NO_LIMIT
 from ..errors import SessionNotFound
@@ -16,7 +17,6 @@ from ..wire.protocol import Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..chat.claim import Claim
     from ..chat.session import Session
     from ..config import Config
     from ..guard.seats import Seat
@@ -25,16 +25,17 @@ if TYPE_CHECKING:
     from .sessions import Sessions
 
 
-def taken_over(sessions: Sessions, claim: Claim | None) -> Seat | None:
-    """The seat of the connection which this claim would take over, if its user may."""
-    if claim is None:
+def taken_over(sessions: Sessions, request: Request, upgrade: Upgrade) -> Seat | None:
+    """The seat of the connection which this request would take over, if its user may."""
+    named = claim.find(request.query, upgrade.subprotocols)
+    if named is None:
         return None
     try:
-        session = sessions[claim.session_id]
+        session = sessions[named.session_id]
     except SessionNotFound:
         return None
     older = sessions.connection_of(session)
-    return older.seat if older is not None and session.admits(claim.token, session.user) else None
+    return older.seat if older is not None and session.admits(named.token, session.user) else None
 
 
 async def ask(on_open: OnOpen, session: Session, request: Request, check: Callable[[], object]) -> None:

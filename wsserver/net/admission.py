@@ -181,13 +181,12 @@ class Opening(asyncio.Protocol):
 
     async def _admit(self, request: Request, upgrade: Upgrade, seat: Seat, client: Client, is_echo: bool) -> None:
         """From a well-formed request to the connection, or to a refusal that its client can read."""
-        house = self._house
+        house, named, user, expires = self._house, None, None, None
         try:
             self._check()
-            older = None if is_echo else partial(self._older, request, upgrade)
+            older = None if is_echo else partial(taken_over, house.sessions, request, upgrade)
             seat.admit(limit_key(client.address) if client.address is not None else None, house.loop.time(), older)
             house.door.check(client, request.headers, is_local=self._is_local)
-            user = expires = None
             if house.authenticate is not None:
                 found = await house.authenticate(request)
                 self._check()
@@ -197,7 +196,7 @@ class Opening(asyncio.Protocol):
             entry = None
             if not is_echo:
                 named = claim.find(request.query, upgrade.subprotocols)
-                entry = await house.sessions.enter(user, named)
+                entry = await house.sessions.enter(user, named, seat.owner_with(user))
                 self._check()
                 seat.settle()
                 if named is not None and entry.claim is None:
@@ -219,9 +218,10 @@ class Opening(asyncio.Protocol):
             raise
         except Exception:
             self._fail()
-
-    def _older(self, request: Request, upgrade: Upgrade) -> Seat | None:
-        return taken_over(self._house.sessions, claim.find(request.query, upgrade.subprotocols))
+        finally:
+            if named is not None:
+                # Its client may be gone, or refused, when its older connection has given up its place already.
+                house.sessions.settle(named, user, seat.owner_with(user))
 
     @property
     def _is_over(self) -> bool:

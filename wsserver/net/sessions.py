@@ -22,6 +22,7 @@ from ..errors import SessionNotFound
 from ..wire.close import CloseCode
 from .absences import Absence, Absences
 from .connection import Connection
+from .room import make_room
 from .sockets import GOING_AWAY
 from .sweeper import TICK
 
@@ -40,8 +41,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Where memory is short, so much of it is freed that it is not short again at once.
-_ENOUGH = 0.9
+TAKEN_OVER = "taken over by a newer connection"
 
 
 class Remote(Protocol):
@@ -129,8 +129,11 @@ class Sessions:
 
     # -- coming and going ----------------------------------------------------------------------------------------
 
-    async def enter(self, user: str | None, claim: Claim | None) -> Entry:
-        """The session that is claimed, if it can be had, else a new one."""
+    async def enter(self, user: str | None, claim: Claim | None, owner: Owner | None) -> Entry:
+        """The session that is claimed, if it can be had, else a new one. `settle` is called behind it, whatever comes.
+
+        `owner` answers for what is left behind where the client goes before it is attached.
+        """
         place = self._places.get(claim.session_id) if claim is not None else None
         session = place.session if place is not None else None
         if claim is not None and session is not None and session.admits(claim.token, user):
@@ -150,6 +153,24 @@ class Sessions:
             # Its place is free for the one that takes over.
             older.seat.vacate()
 
+    def settle(self, claim: Claim, user: str | None, owner: Owner | None) -> None:
+        """The handshake with this claim is over: nothing is left that nobody counts, if it came to nothing."""
+        place = self._places.get(claim.session_id)
+        if place is None or place.session is None or not place.session.admits(claim.token, user):
+            return
+        if isinstance(place, Absence):
+            self.answers_for(claim.session_id, owner)
+        elif isinstance(place, Connection) and place.seat.is_vacated:
+            # It may not stay without a place, and its client has said that it has gone.
+            place.close_now(CloseCode.TAKEN_OVER, TAKEN_OVER)
+
+    def answers_for(self, session_id: str, owner: Owner | None) -> None:
+        """Where a session waits for its client, and nobody answers for that, this one does."""
+        place = self._places.get(session_id)
+        if isinstance(place, Absence) and place.owner is None and owner is not None:
+            self._forget(place)
+            self._leave_alone(place.session, owner)
+
     def attach(self, entry: Entry, connection: Connection) -> None:
         """From now on the connection reads the session; an older one is closed."""
         session, claim = entry
@@ -168,7 +189,7 @@ class Sessions:
         if isinstance(older, Absence):
             self._forget(older)
         elif older is not None and older is not place:
-            older.close_now(CloseCode.TAKEN_OVER, "taken over by a newer connection")
+            older.close_now(CloseCode.TAKEN_OVER, TAKEN_OVER)
 
     def _count(self, session: Session, claim: Claim | None, recovered: bool) -> None:
         counters = self._counters
@@ -262,32 +283,13 @@ class Sessions:
     # -- memory --------------------------------------------------------------------------------------------------
 
     def _make_room(self) -> None:
-        """Frees memory: what the absent would want replayed, what nobody may want, the longest histories, sessions."""
-        pool = self.pool
-        enough = pool.limit * _ENOUGH
+        """Memory is short."""
         if not self._is_short:
             self._is_short = True
-            logger.warning("sessions hold %d bytes, more than --max-memory allows (%d)", pool.used, pool.limit)
-        for absence in self._absences:
-            if pool.used <= enough:
-                break
-            absence.session.log.drop()
-        for session in self:
-            if pool.used <= enough:
-                break
-            session.log.trim(session.read, 0)
-        # Who holds more than a fair share goes short before anybody else has to go.
-        share = int(enough) // max(1, len(self._places))
-        for session in self:
-            if pool.used <= enough:
-                break
-            session.trim_history(share)
-            if session.turn is not None:
-                session.turn.stop_growing(share)
-        for absence in self._absences:
-            if pool.used <= enough:
-                break
-            self.end(absence.session, "disconnected")
+            logger.warning(
+                "sessions hold %d bytes, more than --max-memory allows (%d)", self.pool.used, self.pool.limit
+            )
+        make_room(self, self._absences, self.pool)
         # What is left is bounded by its readers: looking through all sessions without a pause would help nobody.
         self._loop.call_later(TICK, self._look_again)
 

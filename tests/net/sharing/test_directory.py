@@ -14,7 +14,6 @@ from tests.peer import Peer, Refused, request, status, text_of
 if TYPE_CHECKING:
     from wsserver import Server
 
-
     def test_a_session_that_is_ended_ends_with_all_that_was_shown_in_it(self, durability: str) -> None:
         steps = Steps()
 

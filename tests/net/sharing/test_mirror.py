@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.net.instances import Instances, lose, mirrored, share
 from tests.net.steps import Steps, begun
-from tests.peer import Peer
+from tests.peer import TEXT, Peer, masked
+from wsserver import Status
 from wsserver.chat.copied import CopiedLog
+from wsserver.net.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from wsserver import Turn
+    from wsserver.net.sharing.letters import Letter
 
 
 @pytest.mark.parametrize("kind", ["say", "tell"])
@@ -30,6 +39,72 @@ def test_what_only_a_letter_holds_is_said_again(kind: str) -> None:
             assert (ack["data"]["turn"], ack["data"]["duplicate"]) == (2, kind == "tell")
 
     share(story, steps)
+
+
+def test_a_client_that_asks_for_the_history_and_does_not_read_it_fills_nobodys_memory() -> None:
+    steps = Steps()
+    history = masked(TEXT, b'{"event":"history","id":"h"}')
+
+    async def story(instances: Instances) -> None:
+        one, two = await instances.start(), await instances.start()
+        async with Peer.connect(one.urls[0]) as peer:
+            for _ in range(8):
+                steps.let(3)
+                await peer.ask("x" * 60_000)
+                await peer.turn()
+            await begun(peer, steps, 1)
+            await asyncio.sleep(0.5)
+        sent = list[Letter]()
+
+        def see(letter: Letter) -> bool:
+            if letter.kind == "tell":
+                sent.append(letter)
+            return False
+
+        lose(instances, one, see)
+        async with Peer.connect(two.urls[0] + peer.resume(42)) as again:
+            await again.event("replayed")
+            # All at once: the first is on its way when the others come.
+            await again.write(history * 20)
+            events = [await again.event() for _ in range(21)]
+            assert [event["data"]["code"] for event in events if event["event"] == "error"] == ["rate_limited"] * 19
+            assert [event["event"] for event in events if event["event"] != "error"] == ["ack", "history"]
+            # One after the other, each is answered.
+            await again.write(history)
+            assert [(await again.event())["event"] for _ in range(2)] == ["ack", "history"]
+            sent.clear()
+            again.reader._transport.pause_reading()  # type: ignore[attr-defined]
+            for _ in range(60):
+                again.writer.write(history)
+                await asyncio.sleep(1)
+            # What the kernel holds, and one or two more.
+            assert sum(len(letter.body) for letter in sent) < 16 * 2**20
+            (connection,) = (member for member in two.sockets if isinstance(member, Connection))
+            assert connection.pump.unsent < 3 * 2**20
+
+    share(story, steps, write_timeout=0, ping_interval=0)
+
+
+def test_a_slow_reader_of_a_session_that_is_written_elsewhere_goes_without_what_passes() -> None:
+    async def busy(turn: Turn) -> AsyncIterator[Status]:
+        while True:
+            yield Status("x" * 60_000)
+            await asyncio.sleep(0.1)
+
+    async def story(instances: Instances) -> None:
+        one, two = await instances.start(), await instances.start()
+        async with Peer.connect(one.urls[0]) as peer:
+            await peer.ask("go")
+            await peer.event("start")
+            await asyncio.sleep(0.5)
+        async with Peer.connect(two.urls[0] + peer.resume(1)) as again:
+            again.reader._transport.pause_reading()  # type: ignore[attr-defined]
+            await asyncio.sleep(20)
+            (connection,) = (member for member in two.sockets if isinstance(member, Connection))
+            assert connection.pump.paused
+            assert connection.protocol.queued < 2**18
+
+    share(story, busy, write_timeout=0, ping_interval=0)
 
 
 def test_what_is_said_while_the_session_moves_is_said_once() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...guard.seats import Owner
 from ...store.port import Batch, Piece
 from .letters import Letter, events
 
@@ -23,15 +24,20 @@ if TYPE_CHECKING:
 
 
 class Afar:
-    """The reader of `journal`'s session in `process`, over `link`. `heard` counts what its client has said."""
+    """The reader of `journal`'s session where the letter `claim` has come from.
+
+    `heard` counts what its client has said; `owner` answers for what it leaves behind.
+    """
 
     marked = True  # what is new is sent once it is stored: it need not be woken
 
-    __slots__ = ("_cursor", "_journal", "_send", "_sent", "_soft_limit", "_told", "heard", "link", "process")
+    __slots__ = ("_cursor", "_journal", "_send", "_sent", "_soft_limit", "_told", "heard", "link", "owner", "process")
 
-    def __init__(self, journal: Journal, process: str, link: str, send: Send, soft_limit: int) -> None:
-        self.process = process
-        self.link = link
+    def __init__(self, journal: Journal, claim: Letter, send: Send, soft_limit: int) -> None:
+        self.process: str = claim.fields["from"]
+        self.link: str = claim.fields["link"]
+        owner = claim.fields.get("owner")
+        self.owner = Owner(*owner) if owner is not None else None
         self.heard = 0
         self._journal = journal
         self._send = send

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 from ...errors import HandshakeError, StoreError
 from ...wire.close import CloseCode
 from ..connection import Connection
-from ..sessions import Entry
+from ..sessions import TAKEN_OVER, Entry
 from .mirror import BROKEN, Mirror
 from .revival import revive
 from .seating import Seating
-from .tenure import GRACE, KEEPING, TAKEN_OVER, Tenure
+from .tenure import GRACE, KEEPING, Tenure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ...chat.claim import Claim
     from ...chat.session import Session
     from ...config import Config
-    from ...guard.seats import Seat
+    from ...guard.seats import Owner, Seat
     from ...store.port import Copy, Store
     from ..ledger import Ledger
     from ..sessions import OnClose
@@ -72,7 +72,7 @@ class Directory(Tenure):
         if entry.claim is not None and not self._is_here(entry.session):
             raise _later("the session has moved meanwhile, try again")
 
-    async def enter(self, user: str | None, claim: Claim | None) -> Entry:
+    async def enter(self, user: str | None, claim: Claim | None, owner: Owner | None) -> Entry:
         """The session that is claimed, wherever it is, else a new one. Raises `HandshakeError` 503."""
         if claim is None:
             return Entry(self._new(user), None)
@@ -85,7 +85,7 @@ class Directory(Tenure):
                     if attempt > 2:
                         # It moves about.
                         await asyncio.sleep(_PAUSE)
-                    session = await self._find(user, claim)
+                    session = await self._find(user, claim, owner)
                     if session is not None:
                         is_known = session.id == claim.session_id
                         return Entry(session, claim if is_known else None)
@@ -111,7 +111,7 @@ class Directory(Tenure):
             if waiting > 1:
                 self._locks[session_id] = (lock, waiting - 1)
 
-    async def _find(self, user: str | None, claim: Claim) -> Session | None:
+    async def _find(self, user: str | None, claim: Claim, owner: Owner | None) -> Session | None:
         """The session, or a new one if it cannot be had; None where it is on the move."""
         place = self._places.get(claim.session_id)
         session = place.session if place is not None else None
@@ -129,13 +129,15 @@ class Directory(Tenure):
         record = await self._store.find(claim.session_id)
         if record is None:
             return self._new(user)
-        mirror = Mirror(claim.session_id, record, self._config, self.pool, self.exchange.send, self.exchange.fill)
+        mirror = Mirror(
+            claim.session_id, record, owner, self._config, self.pool, self.exchange.send, self.exchange.fill
+        )
         if not mirror.admits(claim.token, user):
             return self._new(user)
         if session is not None:
             self._vacate(session)
         if record.writer == self._store.process or not (record.writer and await self._store.is_alive(record.writer)):
-            await self.take(claim.session_id, record.fence, lost=bool(record.writer))
+            await self.take(claim.session_id, record.fence, owner, lost=bool(record.writer))
             return None
         answer = await self.exchange.claim(mirror, claim, _PAUSE * 4)
         if answer is None or answer.kind == "free":
@@ -145,7 +147,7 @@ class Directory(Tenure):
             await asyncio.sleep(_PAUSE)
             again = await self._store.find(claim.session_id)
             if again is not None and again.fence == record.fence and again.writer == record.writer:
-                await self.take(claim.session_id, record.fence, lost=True)
+                await self.take(claim.session_id, record.fence, owner, lost=True)
             return None
         return mirror
 
@@ -161,13 +163,20 @@ class Directory(Tenure):
         record = await self._store.find(journal.session.id)
         return not journal.left and (record is None or record.fence > journal.fence)
 
-    async def take(self, session_id: str, fence: int, *, lost: bool) -> Journal | None:
-        """Becomes the writer; None where another process was faster. Raises `StoreError`."""
+    async def take(self, session_id: str, fence: int, owner: Owner | None, *, lost: bool) -> Journal | None:
+        """Becomes the writer; None where another process was faster. Raises `StoreError`.
+
+        Until it is attached nobody answers for the session; where this is cancelled, `owner` does.
+        """
         # Whoever waits for it may go away; what was taken must not be left in nobody's hands.
         task = self._loop.create_task(self._take(session_id, fence, lost))
         self._takings.add(task)
         task.add_done_callback(self._takings.discard)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(lambda _: self.answers_for(session_id, owner))
+            raise
 
     async def _take(self, session_id: str, fence: int, lost: bool) -> Journal | None:
         copy = await self._store.take(session_id, fence, lost=lost)
@@ -194,6 +203,7 @@ class Directory(Tenure):
         connection = mirror.connection
         assert connection is not None
         if not session.holds_after(connection.pump.seq, session.epoch):
+            self.answers_for(session.id, mirror.owner)
             connection.close(CloseCode.SERVICE_RESTART, BROKEN)
             return
         session.messages_until, session.bytes_until = mirror.messages_until, mirror.bytes_until

@@ -219,13 +219,14 @@ class Exchange:
                 record = await self._store.find(mirror.id)
                 journal = None
                 if record is not None and not record.writer:
-                    journal = await self._directory.take(mirror.id, record.fence, lost=False)
+                    journal = await self._directory.take(mirror.id, record.fence, mirror.owner, lost=False)
         except StoreError as exc:
             self._directory.copier.missed(exc)
             journal = None
         self._mirrors.pop(mirror.link, None)
         mirror.leave_pool()
         if mirror.connection is None:
+            self._directory.answers_for(mirror.id, mirror.owner)
             return
         if journal is None or journal.left:
             mirror.close(CloseCode.SERVICE_RESTART, BROKEN)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ...chat import envelope
 from ...chat.claim import random_name
 from ...chat.log import Log
 from ...chat.session import Session
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ...chat.log import Cursor
     from ...chat.pool import Pool
     from ...config import Config
+    from ...guard.seats import Owner
     from ...store.port import Batch, Record
     from ..connection import Connection
 
@@ -53,12 +55,13 @@ class MirrorLog(Log):
 
 
 class Mirror(Session):
-    """`connection` is the one that reads it. `fill` is called where events are missing."""
+    """`connection` is the one that reads it; `owner` answers for it. `fill` is called where events are missing."""
 
     log: MirrorLog
 
     __slots__ = (
         "_active_turn",
+        "_asked",
         "_heard",
         "_late",
         "_read_at",
@@ -72,16 +75,25 @@ class Mirror(Session):
         "filling",
         "link",
         "moving",
+        "owner",
         "writer",
     )
 
     def __init__(
-        self, session_id: str, record: Record, config: Config, pool: Pool, send: Send, fill: Callable[[Mirror], None]
+        self,
+        session_id: str,
+        record: Record,
+        owner: Owner | None,
+        config: Config,
+        pool: Pool,
+        send: Send,
+        fill: Callable[[Mirror], None],
     ) -> None:
         super().__init__(config, record.user, pool, MirrorLog(pool))
         self.id = session_id
         self.token_digest = record.token_digest
         self.writer = record.writer
+        self.owner = owner
         self.link = random_name()
         self.connection: Connection | None = None
         self.fill = fill
@@ -94,6 +106,7 @@ class Mirror(Session):
         self._told: deque[tuple[int, Letter]] = deque()  # not logged: each behind an event of the log
         self._heard = 0  # how many of those have come
         self._said = 0
+        self._asked = 0  # the number of the last question for the history
         self._late = False
         self._unheard: deque[tuple[int, bytes]] = deque()
 
@@ -103,7 +116,7 @@ class Mirror(Session):
 
     def claim(self) -> None:
         """Asks the writer for the session."""
-        self.post("claim", session=self.id)
+        self.post("claim", session=self.id, owner=None if self.owner is None else list(self.owner))
 
     def begin(self, letter: Letter, claim: Claim) -> None:
         """The writer has agreed; the client comes back with this claim."""
@@ -128,6 +141,18 @@ class Mirror(Session):
             self.post("say", payload, n=self._said)
         if len(self._unheard) > _MOST_UNHEARD:
             self.close(CloseCode.SERVICE_RESTART, BROKEN)
+
+    def ask_history(self, payload: bytes) -> bool:
+        """The client wants to see the history. False where it is yet to be answered: one at a time.
+
+        The answer is a thousand times as large as the question. Where the session is written, whoever asks and does not
+        read is read no more; here the first answer is on its way when the next question comes.
+        """
+        if self._unheard and self._unheard[0][0] <= self._asked:
+            return False
+        self.say(payload)
+        self._asked = self._said
+        return True
 
     def unheard(self) -> list[bytes]:
         """What the writer has not heard."""
@@ -209,5 +234,5 @@ class Mirror(Session):
     def _show(self, letter: Letter) -> None:
         if letter.kind == "closed":
             self.close(letter.fields["code"], letter.fields["reason"])
-        elif self.reader is not None:
+        elif self.reader is not None and not (self.reader.full and envelope.is_passing(letter.body)):
             self.reader.send(letter.body)

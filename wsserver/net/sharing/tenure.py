@@ -17,7 +17,7 @@ from ...chat.session import Session
 from ...wire.close import CloseCode
 from ..absences import Absence
 from ..connection import Connection
-from ..sessions import Sessions
+from ..sessions import TAKEN_OVER, Sessions
 from ..sockets import GOING_AWAY
 from .afar import Afar
 from .copier import Copier
@@ -44,7 +44,6 @@ logger = logging.getLogger(__name__)
 GRACE = 10.0
 KEEPING = 60.0
 
-TAKEN_OVER = "taken over by a newer connection"
 _ELSEWHERE = "another process has the session: come back"
 
 
@@ -156,12 +155,12 @@ class Tenure(Sessions):
             if isinstance(place, Afar):
                 self.gone_afar(place)
             elif isinstance(place, Connection):
-                self._leave_alone(session, None)
+                self._leave_alone(session, place.seat.owner)
             if not isinstance(place, Absence):
                 place.close_now(CloseCode.TAKEN_OVER, TAKEN_OVER)
             journal.release()
             return None
-        afar = Afar(journal, letter.fields["from"], link, self.exchange.send, self._config.soft_limit)
+        afar = Afar(journal, letter, self.exchange.send, self._config.soft_limit)
         self._take_over(session, afar)
         self._keep(session, self._config.resume_ttl + KEEPING)
         self.exchange.afar[link] = afar
@@ -173,7 +172,7 @@ class Tenure(Sessions):
         self.exchange.afar.pop(afar.link, None)
         afar.detach()
         if self._places.get(afar.session.id) is afar:
-            self._leave_alone(afar.session, None)
+            self._leave_alone(afar.session, afar.owner)
 
     def _is_idle(self, journal: Journal) -> bool:
         if journal.storing is not None or journal.later:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ...chat import envelope
+from ...chat import envelope, events
 from ...errors import ClientError
 from ..dispatch import Conversation
 from ..turns import Turns, overloaded
@@ -18,7 +18,6 @@ from .mirror import Mirror
 if TYPE_CHECKING:
     from typing import Any
 
-    from ...chat import events
     from ...chat.events import Message
     from ...chat.session import Session
     from ...chat.turn import Cause, Turn
@@ -103,7 +102,10 @@ class SharedConversation(Conversation):
 
     def _do(self, session: Session, event: events.ClientEvent, payload: bytes) -> None:
         if isinstance(session, Mirror):
-            session.say(payload)
+            if not isinstance(event, events.History):
+                session.say(payload)
+            elif not session.ask_history(payload):
+                raise _too_fast(event.id)
             return
         journal = self.directory.journals.get(session.id)
         if journal is not None and (journal.storing is not None or journal.later):
