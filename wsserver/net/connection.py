@@ -155,7 +155,7 @@ class Connection(Intake, asyncio.Protocol):
             self._closing = code, reason
             self._limit_closing()
             self.pump.run()
-            self._try_to_close()
+            self._close_behind_all()
 
     def close_now(self, code: int, reason: str) -> None:
         """Begins the closing handshake at once: the peer reads nothing, or has sent what must not be sent."""
@@ -178,6 +178,12 @@ class Connection(Intake, asyncio.Protocol):
             self._limit_closing()
             if self._transport is not None and not self.pump.paused and not protocol.queued:
                 end_sending(self._transport)
+
+    def _close_behind_all(self) -> None:
+        """Our Close, now or once what stands before it may be shown: it may have to be stored first."""
+        self._try_to_close()
+        if self.pump.behind and self.session is not None:
+            self.pump.when_sent(self.session.log.head, self._close_behind_all)
 
     def _limit_closing(self) -> None:
         if self._close_deadline == inf:

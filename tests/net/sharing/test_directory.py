@@ -14,19 +14,6 @@ from tests.peer import Peer, Refused, request, status, text_of
 if TYPE_CHECKING:
     from wsserver import Server
 
-    def test_a_session_that_is_ended_ends_with_all_that_was_shown_in_it(self, durability: str) -> None:
-        steps = Steps()
-
-        async def story(instances: Instances) -> None:
-            server = await instances.start()
-            async with Peer.connect(server.urls[0]) as peer:
-                await begun(peer, steps, 1)
-                await peer.send({"event": "end"})
-                assert (await peer.event("complete"))["data"]["status"] == "stopped"
-                assert (await peer.closed())[0] == 1000
-
-        share(story, steps, durability=durability)
-
 
 class TestTakingOver:
     @pytest.mark.parametrize("durability", ["fast", "strict"])

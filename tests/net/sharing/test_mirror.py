@@ -13,12 +13,12 @@ from tests.peer import TEXT, Peer, masked
 from wsserver import Status
 from wsserver.chat.copied import CopiedLog
 from wsserver.net.connection import Connection
+from wsserver.net.sharing.letters import Letter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from wsserver import Turn
-    from wsserver.net.sharing.letters import Letter
 
 
 @pytest.mark.parametrize("kind", ["say", "tell"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.net.instances import LEASE, Instances, copier_of, out_of_reach, share
 from tests.net.steps import Steps, begun
 from tests.peer import Peer, text_of
@@ -13,7 +15,23 @@ if TYPE_CHECKING:
     from wsserver import SessionView
 
 
-def test_from_a_server_that_drains() -> None:
+@pytest.mark.parametrize("durability", ["fast", "strict"])
+def test_a_session_that_is_ended_ends_with_all_that_was_shown_in_it(durability: str) -> None:
+    steps = Steps()
+
+    async def story(instances: Instances) -> None:
+        server = await instances.start()
+        async with Peer.connect(server.urls[0]) as peer:
+            await begun(peer, steps, 1)
+            await peer.send({"event": "end"})
+            assert (await peer.event("complete"))["data"]["status"] == "stopped"
+            assert (await peer.closed())[0] == 1000
+
+    share(story, steps, durability=durability)
+
+
+@pytest.mark.parametrize("durability", ["fast", "strict"])
+def test_from_a_server_that_drains(durability: str) -> None:
     steps = Steps()
 
     async def story(instances: Instances) -> None:
@@ -22,6 +40,7 @@ def test_from_a_server_that_drains() -> None:
             events = await begun(peer, steps, 1)
             draining = asyncio.create_task(one.drain())
             await peer.event("drain")
+            instances.ways[one].flush_time = 0.2
             steps.let(2)
             events += await peer.turn()
             assert (await peer.closed())[0] == 1012
@@ -33,7 +52,7 @@ def test_from_a_server_that_drains() -> None:
             assert [await again.event(), await again.event()] == events[3:5]
         await draining
 
-    share(story, steps)
+    share(story, steps, durability=durability)
 
 
 def test_after_the_server_has_ended() -> None:
