@@ -3,52 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.clock import run_virtually
+from tests.net.sharing.journals import CONFIG, Desk, begin, made, say
 from wsserver import Reset
 from wsserver.chat.copied import CopiedLog
-from wsserver.chat.events import Message
 from wsserver.chat.log import Cursor, Log
 from wsserver.chat.pool import Pool
-from wsserver.chat.session import Session
-from wsserver.config import Config
-from wsserver.net.sharing.journal import Journal
 from wsserver.net.sharing.revival import Templates, append, revive
 from wsserver.store.memory import Hub, MemoryStore
-from wsserver.store.port import Batch, Outcome, Piece
+from wsserver.store.port import Batch, Piece
 
 if TYPE_CHECKING:
+    from wsserver.chat.session import Session
+    from wsserver.net.sharing.journal import Journal
     from wsserver.store.port import Copy
-
-CONFIG = Config()
-
-
-class Copier:
-    """Nobody is told."""
-
-    def mark(self, journal: Journal) -> None:
-        """It is asked."""
-
-    def when_settled(self, journal: Journal, outcome: Outcome) -> None:
-        raise AssertionError("nobody else writes")
-
-    def forget(self, journal: Journal) -> None:
-        """It is not kept."""
-
-
-def made() -> tuple[Session, Journal]:
-    log = CopiedLog(CONFIG.max_log_size)
-    session = Session(CONFIG, "ann", log=log)
-    session.new_token()
-    return session, Journal(session, log, Copier(), 60.0)
-
-
-def say(session: Session, journal: Journal, text: str, ref: str) -> Any:
-    turn = session.accept(Message(text, ref))
-    assert turn is not None
-    journal.accept(turn, lambda: None)
-    return turn
 
 
 async def stored(store: MemoryStore, journal: Journal) -> None:
@@ -71,12 +41,11 @@ def test_all_of_it_comes_back() -> None:
         hub = Hub(asyncio.get_running_loop().time)
         store = MemoryStore(hub)
         await store.open()
-        session, journal = made()
+        session, journal = made(Desk())
         await stored(store, journal)
         say(session, journal, "first", "m1")
         await stored(store, journal)
-        turn = session.next_turn()
-        assert turn is not None
+        turn = begin(session)
         for text in ("a", 'ü"\n', "c"):
             turn.publish(text)
             await stored(store, journal)
@@ -86,14 +55,13 @@ def test_all_of_it_comes_back() -> None:
         session.turn = None
         await stored(store, journal)
         say(session, journal, "second", "m2")
-        running = session.next_turn()
-        assert running is not None
+        running = begin(session)
         running.publish("lost")
         say(session, journal, "third", "m3")
         await stored(store, journal)
 
         copy = await taken(hub, session)
-        again = revive(session.id, copy, CopiedLog(CONFIG.max_log_size), CONFIG, Pool(), Copier(), 60.0).session
+        again = revive(session.id, copy, CopiedLog(CONFIG.max_log_size), CONFIG, Pool(), Desk(), 60.0).session
         assert (again.id, again.user, again.token_digest) == (session.id, "ann", session.token_digest)
         assert (again.begins, again.last_turn) == ((0, session.log.head), 3)
         before = Cursor(session.log, 0).read(10**6)
@@ -118,16 +86,15 @@ def test_what_a_reset_voided_does_not_come_back() -> None:
         hub = Hub(asyncio.get_running_loop().time)
         store = MemoryStore(hub)
         await store.open()
-        session, journal = made()
+        session, journal = made(Desk())
         say(session, journal, "first", "m1")
-        turn = session.next_turn()
-        assert turn is not None
+        turn = begin(session)
         turn.publish("wrong")
         turn.publish(Reset())
         turn.publish("right")
         await stored(store, journal)
         copy = await taken(hub, session)
-        again = revive(session.id, copy, CopiedLog(CONFIG.max_log_size), CONFIG, Pool(), Copier(), 60.0).session
+        again = revive(session.id, copy, CopiedLog(CONFIG.max_log_size), CONFIG, Pool(), Desk(), 60.0).session
         assert again.history.view()[-1] == {"role": "assistant", "content": "right", "status": "failed"}
 
     run_virtually(main())
