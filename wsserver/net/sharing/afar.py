@@ -65,8 +65,8 @@ class Afar:
 
     def detach(self) -> None:
         """Nobody reads it there any more."""
-        self._journal.watcher = None
         if self.session.reader is self:
+            self._journal.watcher = None
             self.session.detach()
 
     # -- as a reader -----------------------------------------------------------------------------------------------
