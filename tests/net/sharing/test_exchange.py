@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.net.instances import LEASE, Instances, lose, mirrored, share, stored
 from tests.net.steps import Steps, begun
 from tests.peer import Peer, text_of
+from wsserver.net.sharing.letters import Letter, Post
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from wsserver import Server
+
+    Write = Callable[..., Coroutine[Any, Any, list[tuple[str, object]]]]
 
 
 @pytest.mark.parametrize("durability", ["fast", "strict"])
@@ -134,5 +144,97 @@ def test_an_end_is_seen_where_the_client_is() -> None:
         await two.sockets.emptied()
         await asyncio.sleep(1)
         assert (len(one.sessions), len(two.sessions)) == (0, 0)
+
+    share(story, steps)
+
+
+@asynccontextmanager
+async def correspondent(instances: Instances, server: Server) -> AsyncIterator[Write]:
+    """In place of another process: sends the letters that the test says, and tells what is answered."""
+    way = instances.ways[server].beside()
+    await way.open()
+    came: list[Letter] = []
+    post = Post(way, server.loop, came.append)
+
+    async def write(kind: str, body: bytes = b"", **fields: object) -> list[tuple[str, object]]:
+        """Kinds and links of the letters that have come back soon after, but for signs of life."""
+        post.send(instances.ways[server].process, Letter(kind, {"from": way.process, **fields}, body))
+        await asyncio.sleep(0.5)
+        letters, came[:] = list(came), []
+        return [(letter.kind, letter.fields.get("link")) for letter in letters if letter.kind != "head"]
+
+    yield write
+    await post.stop()
+    await way.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "answers"),
+    [
+        # Who says or reads what is not read from here has to come back.
+        ("say", {"n": 1}, [("closed", "l1")]),
+        ("read", {"seq": 1, "said": 1}, [("closed", "l1")]),
+        # Who sends what nobody reads here is to stop.
+        ("events", {"before": 0, "last": 1, "pieces": []}, [("left", "l1")]),
+        ("tell", {"n": 1, "after": 0}, [("left", "l1")]),
+        ("head", {"seq": 1, "told": 0}, [("left", "l1")]),
+        ("mirrored", {"head": 0, "start": 0, "begins": [0], "active": None}, [("left", "l1")]),
+        ("closed", {"after": 0, "code": 1012, "reason": ""}, []),
+        ("yours", {}, []),
+        ("free", {}, []),
+        ("unknown", {}, []),
+        ("left", {}, []),
+        ("claim", {"session": "s_1"}, [("unknown", "l1")]),
+    ],
+)
+def test_letters_of_what_is_not_known_here(
+    kind: str, fields: dict[str, object], answers: list[tuple[str, object]], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(instances: Instances) -> None:
+        server = await instances.start()
+        async with correspondent(instances, server) as write:
+            assert await write(kind, link="l1", **fields) == answers
+        assert server.cluster is not None and server.cluster.letters_at_rest
+
+    share(story, Steps())
+    assert caplog.messages == []
+
+
+def test_all_who_wait_for_a_session_hear_when_it_is_free() -> None:
+    async def story(instances: Instances) -> None:
+        server = await instances.start()
+        async with Peer.connect(server.urls[0]) as peer, correspondent(instances, server) as write:
+            await stored(server)
+            instances.ways[server].flush_time = 1.0
+            name = peer.session["session_id"]
+            assert await write("claim", link="l1", session=name) == []
+            assert (await peer.closed())[0] == 4502
+            assert await write("claim", link="l2", session=name) == []
+            await asyncio.sleep(1.0)
+            assert await write("claim", link="l3", session=name) == [("free", "l1"), ("free", "l2"), ("unknown", "l3")]
+            record = await instances.ways[server].find(name)
+            assert record is not None and record.writer == ""
+        assert server.cluster is not None and server.cluster.letters_at_rest
+
+    share(story, Steps())
+
+
+@pytest.mark.parametrize(("kind", "fields"), [("say", {"n": 3}), ("read", {"seq": 2, "said": 2})])
+def test_a_reader_of_whom_something_was_lost_has_to_come_back(kind: str, fields: dict[str, object]) -> None:
+    steps = Steps()
+
+    async def story(instances: Instances) -> None:
+        server = await instances.start()
+        async with Peer.connect(server.urls[0]) as peer, correspondent(instances, server) as write:
+            await begun(peer, steps, 1)
+            await stored(server)
+            assert await write("claim", link="l1", session=peer.session["session_id"]) == [("mirrored", "l1")]
+            assert await write("say", b'{"event":"ping","data":{}}', link="l1", n=1) == [("tell", "l1")]
+            assert await write("read", link="l1", seq=2, said=1) == []
+            [session] = server.sessions
+            assert session.read == 2
+            assert await write(kind, link="l1", **fields) == [("closed", "l1")]
+            assert session.reader is None
+            assert server.cluster is not None and server.cluster.letters_at_rest
 
     share(story, steps)
