@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from redis import Redis
 
+from tests.store.redis_server import RedisServer
 from tests.store.worlds import in_memory, on_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.store.redis_server import RedisCluster
     from tests.store.worlds import Script
@@ -32,3 +34,10 @@ def run(request: pytest.FixtureRequest) -> Iterator[Callable[[Script], None]]:
         yield partial(on_redis, cluster.url, clients)
         for client in clients:
             client.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of this test's own, which it may do harm to."""
+    with RedisServer(tmp_path) as server:
+        yield server

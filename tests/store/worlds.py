@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from wsserver.store.memory import Hub, MemoryStore
@@ -11,13 +11,17 @@ from wsserver.store.port import Batch, Origin, Outcome, Piece, Seat, Write
 from wsserver.store.redis import RedisStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
     from redis import Redis
 
     from wsserver.store.port import Store
 
     Script = Callable[["World"], Coroutine[None, None, None]]
+
+FIRST = Write("s_1", 1, 1, 60.0, Origin("alice", b"digest"), batch=Batch(1, (Piece(None, (b"{}",)),)))
+SECOND = Write("s_1", 1, 2, 60.0, None, 1, Batch(2, (Piece(1, (b"x",)),)))
+ALICE = Seat("user", "alice")
 
 
 class World(Protocol):
@@ -120,3 +124,19 @@ async def exercise(one: Store, two: Store) -> None:
     await two.stand(seats)
     await one.renew()
     assert await two.is_alive(one.process)
+
+
+@asynccontextmanager
+async def opened(url: str, lease: float = 60.0) -> AsyncIterator[RedisStore]:
+    store = RedisStore(url, lease=lease)
+    try:
+        await store.open()
+        yield store
+    finally:
+        await store.close()
+
+
+async def open_and_close(url: str) -> None:
+    """Raises `StoreError` where it cannot be opened."""
+    async with opened(url):
+        pass

@@ -53,7 +53,8 @@ class Afoot:
         self.session, self.journal = made(Desk())
         written(self.journal)
         self.sent: list[Letter] = []
-        self.afar = Afar(self.journal, "there", "l1", self._send, soft_limit)
+        self.claim = Letter("claim", {"from": "there", "link": "l1"})
+        self.afar = Afar(self.journal, self.claim, self._send, soft_limit)
 
     def _send(self, process: str, letter: Letter) -> None:
         assert (process, letter.fields["link"]) == ("there", "l1")
@@ -159,7 +160,7 @@ def test_a_session_that_is_free_is_handed_over() -> None:
 def test_who_takes_over_is_not_detached_by_the_older_one() -> None:
     it = Afoot()
     it.afar.attach()
-    newer = Afar(it.journal, "there", "l1", it._send, 2**16)
+    newer = Afar(it.journal, it.claim, it._send, 2**16)
     newer.attach()
     it.afar.detach()
     assert it.session.reader is newer and it.journal.watcher is not None
