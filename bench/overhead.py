@@ -24,7 +24,8 @@ from wsserver.chat.events import Message
 from wsserver.chat.log import Cursor
 from wsserver.chat.session import Session
 from wsserver.config import NO_LIMIT
-from wsserver.net.flow import Flusher, Pump
+from wsserver.net.flow import Pump
+from wsserver.net.flusher import Flusher
 from wsserver.wire.frames import TEXT
 from wsserver.wire.protocol import Protocol
 
@@ -351,4 +352,4 @@ def overhead(rounds: int, messages: int, results: Path) -> None:
     }
     path = report.write(results, "overhead", when, told)
     path.with_suffix(".svg").write_text(picture(found), encoding="utf-8")
-    sys.stderr.write(f"written: {path}\n")
+    sys.stderr.write(f"written: {path.name}\n")

@@ -134,21 +134,6 @@ class TestConnecting:
 
         run(test())
 
-    @pytest.mark.parametrize(("host", "what"), [("chat.example", "Hostname mismatch"), ("127.0.0.9", "IP address mis")])
-    def test_over_tls_with_a_certificate_for_another_name(self, host: str, what: str, tmp_path: Path) -> None:
-        path = str(tmp_path / "chat.sock")
-        context, trust = _tls()
-
-        async def script(peer: Peer) -> None:
-            await peer.open()
-
-        async def test() -> None:
-            async with scripted(script, context, uds=path):
-                with pytest.raises(ConnectError, match=f"of wss://{host}/ is for another name: {what}.*'{host}'$"):
-                    await first_event(f"wss://{host}/", uds=path, ssl=trust)
-
-        run(test())
-
     def test_nobody_listens(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as bound:
             port = bound.getsockname()[1]
@@ -186,7 +171,7 @@ class TestConnecting:
 
         async def test() -> None:
             async with scripted(script) as url:
-                with pytest.raises(ConnectError, match="4501 no token: log in with a token: .*--token") as caught:
+                with pytest.raises(ConnectError, match="4501 no token: log in with a token") as caught:
                     await first_event(url)
                 assert (caught.value.status, caught.value.code) == (None, 4501)
 
@@ -205,15 +190,6 @@ class TestConnecting:
                     await first_event(url.replace("ws:", "wss:"))
 
         run(test())
-
-    def test_it_speaks_tls_and_was_not_asked_to(self) -> None:
-        async def main() -> None:
-            config = Config(port=0, ssl_certfile=str(CERTIFICATE))
-            async with Server(App().generate, config) as server:
-                with pytest.raises(ConnectError, match="no answer came; where it speaks TLS, write wss$"):
-                    await first_event(server.urls[0].replace("wss:", "ws:"))
-
-        run(main())
 
     def test_it_hangs_up(self) -> None:
         async def script(peer: Peer) -> None:

@@ -1,261 +1,13 @@
-"""Flush by need, and the gate (decisions 3, 4 and 5), with writes that can be read one by one."""
+"""One way out, and the gate (decisions 3 and 5), with writes that can be read one by one."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from math import inf
-from typing import TYPE_CHECKING, Any
 
-from tests.net.doubles import MockTransport
-from wsserver import Config
-from wsserver.chat.envelope import encode_event, encode_value, token_template
-from wsserver.chat.log import Cursor
-from wsserver.chat.session import Session
-from wsserver.net.flow import LONGEST_HOLD, Flusher, Pump
+from tests.net.stage import Stage
+from wsserver.chat.envelope import encode_event
 from wsserver.wire.frames import BINARY
-from wsserver.wire.protocol import CHUNK_SIZE, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-class FakeLoop:
-    """Only the clock and the calls that were planned."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.soon: list[Callable[[], None]] = []
-        self.later: list[tuple[float, Callable[[], None]]] = []
-
-    def time(self) -> float:
-        return self.now
-
-    def call_soon(self, call: Callable[[], None]) -> None:
-        self.soon.append(call)
-
-    def call_later(self, delay: float, call: Callable[[], None]) -> None:
-        self.later.append((self.now + delay, call))
-
-    def turn(self) -> None:
-        """The end of a turn of the loop."""
-        calls, self.soon = self.soon, []
-        for call in calls:
-            call()
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
-        due = [call for when, call in self.later if when <= self.now]
-        self.later = [(when, call) for when, call in self.later if when > self.now]
-        for call in due:
-            call()
-
-
-class Stage:
-    """A pump that reads a session into a mock transport."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.config = Config(**settings)
-        self.loop = FakeLoop()
-        self.transport = MockTransport()
-        self.protocol = Protocol(2**20)
-        loop: Any = self.loop
-        self.flusher = Flusher(loop, self.config.flush_interval, self.loop.time)
-        self.pump = Pump(self.transport, self.protocol, self.flusher, self.config)
-        self.transport.on_pause = lambda: setattr(self.pump, "paused", True)
-        self.transport.on_resume = self.resume
-        self.session = Session(self.config)
-        self.template = token_template(self.session.id, 1)
-        self.pump.attach(self.session, Cursor(self.session.log))
-
-    def resume(self) -> None:
-        self.pump.paused = False
-        self.pump.run()
-
-    def token(self, text: str) -> None:
-        self.session.log.append_token(self.template, encode_value(text)[1:-1])
-        self.pump.wake()
-
-    def sent(self) -> list[list[Any]]:
-        """For each write the values of its tokens, or the names of its other events."""
-        writes = [[_show(payload) for payload in frames(data)] for data in self.transport.writes]
-        self.transport.writes.clear()
-        return writes
-
-
-def frames(data: bytes) -> list[bytes]:
-    payloads = []
-    while data:
-        length, start = data[1], 2
-        if length == 126:
-            length, start = int.from_bytes(data[2:4], "big"), 4
-        payloads.append(data[start : start + length])
-        data = data[start + length :]
-    return payloads
-
-
-def _show(payload: bytes) -> Any:
-    event = json.loads(payload)
-    return event["data"].get("value", event["event"])
-
-
-class TestFlushByNeed:
-    def test_the_first_event_after_an_idle_moment_leaves_at_the_end_of_the_turn_of_the_loop(self) -> None:
-        stage = Stage()
-        stage.token("a")
-        assert stage.sent() == []
-        stage.loop.turn()
-        assert stage.sent() == [["a"]]
-
-    def test_what_follows_within_the_interval_leaves_together_each_in_its_frame(self) -> None:
-        stage = Stage(flush_interval=0.001)
-        stage.token("a")
-        stage.loop.turn()
-        stage.sent()
-        for text in "bcd":
-            stage.loop.advance(0.0002)
-            stage.token(text)
-            stage.loop.turn()
-        assert stage.sent() == []
-        stage.loop.advance(0.001)
-        assert stage.sent() == [["b", "c", "d"]]
-
-    def test_no_event_waits_longer_than_the_interval(self) -> None:
-        stage = Stage(flush_interval=0.001)
-        stage.token("a")
-        stage.loop.turn()
-        stage.loop.advance(0.0009)
-        stage.token("b")
-        [(due, _)] = stage.loop.later
-        assert due <= stage.loop.now + 0.001
-
-    def test_one_timer_serves_all_connections(self) -> None:
-        stage, other = self.pair()
-        for one in (stage, other):
-            one.token("a")
-        stage.loop.turn()
-        for one in (stage, other):
-            one.token("b")
-        assert len(stage.loop.later) == 1
-        stage.loop.advance(0.001)
-        assert (stage.sent(), other.sent()) == ([["a"], ["b"]], [["a"], ["b"]])
-
-    def test_who_has_rested_does_not_wait_for_those_who_have_not(self) -> None:
-        stage, other = self.pair()
-        stage.token("a")
-        stage.loop.turn()
-        stage.token("b")
-        other.token("c")
-        stage.loop.turn()
-        assert (stage.sent(), other.sent()) == ([["a"]], [["c"]])
-        stage.loop.advance(0.001)
-        assert (stage.sent(), other.sent()) == ([["b"]], [])
-
-    def test_a_callback_that_holds_the_loop_hears_of_the_first_flush_that_is_late(self) -> None:
-        stage, other = self.pair()
-        flusher = stage.flusher
-        stage.token("a")
-        assert flusher.late_after == stage.loop.now + LONGEST_HOLD
-        stage.loop.turn()
-        assert flusher.late_after == inf
-        stage.token("b")
-        gathered = stage.loop.now + 0.001
-        assert flusher.late_after == gathered + LONGEST_HOLD
-        other.token("c")
-        assert flusher.late_after == stage.loop.now + LONGEST_HOLD
-        stage.loop.turn()
-        assert flusher.late_after == gathered + LONGEST_HOLD
-        stage.loop.now += 0.001
-        other.token("d")
-        stage.loop.advance(0.0005)
-        assert flusher.late_after <= stage.loop.now + LONGEST_HOLD
-        stage.loop.turn()
-        assert flusher.late_after == inf
-
-    def test_a_short_flush_between_long_ones_does_not_end_their_pause(self) -> None:
-        stage, other = self.pair()
-        self.make_writes_last(stage, 0.01)
-        stage.token("a")
-        stage.loop.turn()
-        stage.loop.now += 0.01
-        other.token("b")
-        stage.loop.turn()
-        assert other.sent() == [["b"]]
-        stage.token("c")
-        stage.loop.turn()
-        assert stage.sent() == [["a"]]
-        stage.loop.now += 0.05
-        stage.token("d")
-        stage.loop.advance(0.001)
-        assert stage.sent() == [["c", "d"]]
-
-    def pair(self) -> tuple[Stage, Stage]:
-        """Two connections of one loop."""
-        stage, other = Stage(flush_interval=0.001), Stage(flush_interval=0.001)
-        other.loop, other.flusher = stage.loop, stage.flusher
-        other.pump._flusher = stage.flusher
-        return stage, other
-
-    def test_an_interval_of_0_flushes_at_the_end_of_every_turn(self) -> None:
-        stage = Stage(flush_interval=0)
-        for text in "abc":
-            stage.loop.advance(1e-6)
-            stage.token(text)
-            stage.loop.turn()
-        assert stage.sent() == [["a"], ["b"], ["c"]]
-
-    def test_where_a_flush_takes_long_a_busy_loop_gathers_more_for_the_next(self) -> None:
-        stage = Stage(flush_interval=0.001)
-        self.make_writes_last(stage, 0.01)
-        stage.token("a")
-        stage.loop.turn()
-        stage.token("b")
-        for text in "cdef":
-            stage.loop.advance(0.005)
-            stage.token(text)
-            stage.loop.now += 0.004  # others have their turn
-            stage.loop.turn()
-        assert stage.sent() == [["a"]]
-        stage.loop.now += 0.01
-        stage.loop.turn()
-        assert stage.sent() == [["b", "c", "d", "e", "f"]]
-
-    def test_and_one_that_has_nothing_else_to_do_does_not(self) -> None:
-        stage = Stage(flush_interval=0.001)
-        self.make_writes_last(stage, 0.01)
-        stage.token("a")
-        stage.loop.turn()
-        stage.token("b")
-        stage.loop.advance(0.001)
-        stage.loop.advance(0.00001)
-        stage.loop.turn()
-        assert stage.sent() == [["a"], ["b"]]
-
-    def test_who_wants_every_frame_at_once_gets_it_whatever_it_costs(self) -> None:
-        stage = Stage(flush_interval=0)
-        self.make_writes_last(stage, 0.01)
-        for text in "ab":
-            stage.loop.advance(1e-6)
-            stage.token(text)
-            stage.loop.turn()
-        assert stage.sent() == [["a"], ["b"]]
-
-    def make_writes_last(self, stage: Stage, seconds: float) -> None:
-        write = stage.transport.write
-
-        def slowly(data: bytes | bytearray | memoryview) -> None:
-            stage.loop.now += seconds
-            write(data)
-
-        stage.transport.write = slowly  # type: ignore[method-assign]
-
-    def test_a_flush_that_is_held_up_can_be_seen(self) -> None:
-        stage = Stage(flush_interval=0.001)
-        assert stage.flusher.late_after > stage.loop.now + 1000
-        stage.token("a")
-        assert stage.loop.now < stage.flusher.late_after < stage.loop.now + 0.01
-        stage.loop.turn()
-        assert stage.flusher.late_after > stage.loop.now + 1000
+from wsserver.wire.protocol import CHUNK_SIZE
 
 
 class TestOneWayOut:
@@ -276,6 +28,15 @@ class TestOneWayOut:
         assert "".join(value for write in stage.sent() for value in write) == "".join(
             f"token {number}" for number in range(3000)
         )
+
+    def test_what_is_shown_while_it_is_corked_waits_for_whoever_corked_it(self) -> None:
+        stage = Stage(flush_interval=0.001)
+        stage.pump.corked = True
+        stage.token("a")
+        assert not stage.loop.soon
+        stage.pump.corked = False
+        stage.pump.run()
+        assert stage.sent() == [["a"]]
 
     def test_what_is_not_logged_keeps_its_place_behind_what_was_published(self) -> None:
         stage = Stage()

@@ -129,22 +129,24 @@ class TestMemory:
 
     def test_sessions_go_where_nothing_else_is_left(self) -> None:
         async def answer(turn: Turn) -> AsyncIterator[str]:
-            yield "x" * 20_000
+            for _ in range(40 if turn.content == "long" else 1):
+                yield "x" * 100_000
 
         async def main() -> None:
-            async with Server(answer, Config(port=0, max_memory=100_000, handshake_rate=0)) as server:
-                async with Peer.connect(server.urls[0]) as stays:
-                    await stays.ask("go")
-                    await stays.turn()
-                    for _ in range(10):
-                        async with Peer.connect(server.urls[0]) as peer:
-                            await peer.ask("go")
-                            await peer.turn()
-                        await asyncio.sleep(1)
-                    assert server.sessions.pool.used <= 100_000
-                    assert 1 < len(server.sessions) < 8
-                    await stays.send({"event": "history"})
-                    assert len((await stays.event("history"))["data"]["items"]) == 2
+            most = 8_000_000
+            config = Config(port=0, max_memory=2_000_000, soft_limit=most, hard_limit=most, max_log_size=most)
+            async with Server(answer, config) as server:
+                for _ in range(3):
+                    async with Peer.connect(server.urls[0]) as away:
+                        await away.ask("short")
+                        await away.turn()
+                assert len(server.sessions) == 3
+                async with Peer.connect(server.urls[0]) as slow:
+                    # What it has not read yet must stay.
+                    await slow.ask("long")
+                    await asyncio.sleep(1)
+                    assert len(server.sessions) == 1
+                    assert len(await slow.turn()) == 42
 
         run_virtually(main())
 

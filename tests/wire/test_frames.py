@@ -67,7 +67,7 @@ class TestBaseFramingProtocolOut:  # RFC 6455, section 5.2
     @examples
     def test_many_texts_at_once_are_what_wsproto_writes(self, texts: list[str]) -> None:
         frames = encode_texts([text.encode() for text in texts])
-        assert frames == [by_wsproto(TextMessage(text)) for text in texts]
+        assert frames == b"".join([by_wsproto(TextMessage(text)) for text in texts])
 
     def test_the_bytes_themselves(self) -> None:
         assert encode(TEXT, b"Hello") == b"\x81\x05Hello"  # section 5.7

@@ -297,6 +297,20 @@ class TestSendingData:  # RFC 6455, section 6.1
         protocol.send_texts([b"a", b"", "退".encode() * 50])
         assert flush(protocol) == unmasked(TEXT, b"a") + unmasked(TEXT) + unmasked(TEXT, "退".encode() * 50)
 
+    @pytest.mark.parametrize("settings", [{}, {"deflate": REMEMBERING}])
+    @pytest.mark.parametrize("sizes", [[], [0], [5], [1, 2, 3], [2000], [65_531], [65_533], [65_533, 4], [140_000, 5]])
+    def test_past_the_queue_they_are_the_same(self, opened: Open, settings: dict[str, Any], sizes: list[int]) -> None:
+        payloads = [bytes(ord("a") + index % 7 for index in range(size)) for size in sizes]
+        protocol, other = opened(**settings), opened(**settings)
+        first = protocol.texts_to_send(payloads)
+        assert len(first) <= CHUNK_SIZE
+        other.send_texts(payloads)
+        assert first + flush(protocol) == flush(other)
+        protocol.send_close()
+        flush(protocol)
+        assert protocol.texts_to_send([b"late"]) == b""
+        assert not protocol.queued
+
     def test_long_ones_compressed(self, opened: Open) -> None:
         protocol = opened(deflate=REMEMBERING)
         protocol.send_texts([b"x" * 1023, b"x" * 1024])

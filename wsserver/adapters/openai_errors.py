@@ -33,7 +33,6 @@ _FAILED = ("upstream_failed", "the model failed; try again", True)
 _REJECTED = ("upstream_rejected", "the model does not take this request", False)
 _TIMEOUT = _BY_STATUS[408]
 _UNREACHABLE = ("upstream_unreachable", "the model cannot be reached; try again", True)
-_TOO_MUCH = ("upstream_too_much", "the model says too much", False)
 CUT = "upstream_cut"
 _CUT = (CUT, "the model broke off; try again", True)
 
@@ -50,12 +49,6 @@ def cut() -> TurnError:
     """A stream that ended without saying so."""
     logger.warning("upstream_cut: the stream ended without a finish_reason")
     return TurnError(*_CUT)
-
-
-def too_much() -> TurnError:
-    """A stream that goes on and on, or calls more functions than anybody would run."""
-    logger.warning("upstream_too_much: the stream was given up")
-    return TurnError(*_TOO_MUCH)
 
 
 def filtered() -> TurnError:

@@ -200,14 +200,19 @@ class Cursor:
     def read(self, limit: int) -> list[bytes]:
         """The next events as JSON, about `limit` bytes of them, at least one if there is one."""
         log = self.log
-        if self.seq == log.head:
+        head, run = log.head, log.run
+        if self.seq == head:
             return []
-        run = log.run
+        if self.seq == head - 1 and run is not None and run.values:
+            # At the pace of a model each token leaves before the next one comes.
+            self.seq = head
+            self.position = log.written
+            return [run.template % (run.values[-1], head)]
         if run is None or self.seq < run.tail - 1 or log.written - self.position > limit:
             return self._read_blocks(limit)
         template, seq = run.template, self.seq + 1
         payloads = [template % value for value in zip(run.values[seq - run.tail :], count(seq))]
-        self.seq = log.head
+        self.seq = head
         self.position = log.written
         return payloads
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 from ..errors import ConfigError, HandshakeError
-from ..wire.client import NO_ANSWER, Client
+from ..wire.client import Client
 from ..wire.handshake import SUBPROTOCOL
 from .address import Address
 from .errors import ConnectError, ConnectionLost
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 #: The largest message that is taken from a server, in bytes.
 MAX_MESSAGE_SIZE = 16 * MiB
-#: OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
-_OTHER_NAME = (62, 64)
 
 
 @dataclass(slots=True)
@@ -106,8 +104,6 @@ class Connection:
                 raise
             if deadline.expired():
                 text = f"{target.url} did not answer within {target.open_timeout:g} s: is this a wsserver?"
-            elif isinstance(exc, ssl.SSLCertVerificationError) and exc.verify_code in _OTHER_NAME:
-                text = f"the certificate of {target.url} is for another name: {exc.verify_message.rstrip('.')}"
             elif isinstance(exc, ssl.SSLCertVerificationError):
                 text = (
                     f"the certificate of {target.url} is not trusted ({exc.verify_message}): name the file of its"
@@ -151,8 +147,5 @@ class Connection:
         if isinstance(error, HandshakeError):
             return ConnectError.refused(url, error)
         if error is not None:
-            text = f"what answers at {url} is no wsserver: {error.reason}"
-            if error.reason == NO_ANSWER and not self._target.address.secure:
-                text += "; where it speaks TLS, write wss"
-            return ConnectError(text)
+            return ConnectError(f"what answers at {url} is no wsserver: {error.reason}")
         return ConnectError.closed(url, int(wire.close_code), wire.close_reason)

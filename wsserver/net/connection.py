@@ -89,8 +89,7 @@ class Connection(Intake, asyncio.Protocol):
             self._rest = chain(self._rest, protocol.steps(data))
         elif size <= _SMALL and self._closing is None and (text := protocol.receive_text(data)) is not None:
             self._handle(TEXT, text, now)
-            if protocol.queued:
-                self.pump.run()
+            self.pump.uncork()
             if wait or self.pump.paused or self._closing is not None or protocol.state is not State.OPEN:
                 self._read(iter(()))
         else:
@@ -127,15 +126,13 @@ class Connection(Intake, asyncio.Protocol):
 
     def _handle(self, opcode: int, payload: bytes, now: float) -> None:
         self.messages += 1
-        # What is said in answer leaves when all that was received has been handled.
+        # What is said in answer leaves when all that was received has been handled: whoever calls this uncorks it.
         self.pump.corked = True
         try:
             self._handler.handle(self, opcode, payload, now)
         except Exception:
             logger.exception("a message of %r could not be handled", self)
             self.protocol.fail(CloseCode.INTERNAL_ERROR, "")
-        finally:
-            self.pump.corked = False
 
     # -- the token of its user -----------------------------------------------------------------------------------
 

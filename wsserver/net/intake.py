@@ -70,6 +70,7 @@ class Intake(Traffic):
             if turnstile.clock() > end or (self._is_behind() and self._is_overfull()):
                 is_all = False
                 break
+        self.pump.uncork()
         turnstile.spent(turnstile.clock() - began)
         if not is_all or self._is_overfull() or self._is_held():
             self._put_aside(steps)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..chat.events import Item
     from ..chat.session import Session
     from ..chat.turn import Turn
-    from .flow import Flusher
+    from .flusher import Flusher
     from .turnstile import Line
 
     Generate = Callable[[Turn], AsyncIterator[Item] | Awaitable[None]]

@@ -22,7 +22,8 @@ from .auth.authentication import from_config
 from .auth.renewal import Renewals
 from .dispatch import Conversation, Echo
 from .drain import drain
-from .flow import Flusher, wait_for_room
+from .flow import wait_for_room
+from .flusher import Flusher
 from .ledger import Ledger
 from .listeners import Listeners
 from .run import check_callback

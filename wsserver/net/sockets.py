@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..config import Config
     from ..guard.expiry import Expiry
     from .connection import Connection
-    from .flow import Flusher
+    from .flusher import Flusher
     from .ledger import Ledger
     from .sweeper import Sweeper
     from .turnstile import Turnstile

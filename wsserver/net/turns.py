@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..chat.session import Session
     from ..chat.turn import Cause, Turn
     from ..config import Config
-    from .flow import Flusher
+    from .flusher import Flusher
     from .ledger import Ledger
     from .run import Generate
     from .sweeper import Sweeper

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from .close import decode_close
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 
 # Opcodes (RFC 6455, section 11.8); plain integers, compared for every frame.
@@ -72,12 +72,17 @@ def encode(opcode: int, payload: bytes, compressed: bool = False) -> bytes:
     return encode_header(opcode, length, compressed) + payload
 
 
-def encode_texts(payloads: Iterable[bytes]) -> list[bytes]:
+def encode_texts(payloads: Sequence[bytes]) -> bytes:
     """Text frames, one a payload; the payloads must be UTF-8."""
     headers, known = _TEXT_HEADERS, len(_TEXT_HEADERS)
-    return [
-        headers[length] + payload if (length := len(payload)) < known else encode(TEXT, payload) for payload in payloads
-    ]
+    if len(payloads) == 1 and (length := len(payload := payloads[0])) < known:
+        return headers[length] + payload
+    return b"".join(
+        [
+            headers[length] + payload if (length := len(payload)) < known else encode(TEXT, payload)
+            for payload in payloads
+        ]
+    )
 
 
 def unmask(payload: bytes, mask: bytes) -> bytes:

@@ -128,12 +128,23 @@ class Protocol:
 
     def send_texts(self, payloads: Sequence[bytes]) -> None:
         """Text messages, each in its own frame; must be UTF-8."""
+        if self.state is _OPEN:
+            self._queue(self._encode_texts(payloads))
+
+    def texts_to_send(self, payloads: Sequence[bytes]) -> bytes:
+        """The same where nothing else is queued: the next bytes for the transport. What is too much is queued."""
         if self.state is not _OPEN:
-            return
+            return b""
+        data = self._encode_texts(payloads)
+        if len(data) <= CHUNK_SIZE:
+            return data
+        self._queue(data)
+        return self.data_to_send()
+
+    def _encode_texts(self, payloads: Sequence[bytes]) -> bytes:
         if self._lanes and self._deflate is None:
-            self._queue(b"".join(frames.encode_texts(payloads)))
-        else:
-            self._queue(b"".join([self._encode(TEXT, payload) for payload in payloads]))
+            return frames.encode_texts(payloads)
+        return b"".join([self._encode(TEXT, payload) for payload in payloads])
 
     def send_close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Begins the closing handshake (section 7.1.2)."""

@@ -22,7 +22,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ...chat import envelope
-from ...config import HEALTH, READINESS
 from ...errors import ClientError, SessionNotFound, StoreError
 from .. import pages
 from ..http import UNREADY
@@ -84,8 +83,7 @@ class Admin:
         shape = "/".join("{id}" if place == 1 else segment for place, segment in enumerate(request.path))
         methods = self.routes.get(shape)
         if methods is None:
-            known = (*(f"/{route}" for route in self.routes), HEALTH, READINESS)
-            raise Refused(404, f"there is {', '.join(known)}")
+            raise Refused(404, f"there is {', '.join(f'/{known}' for known in self.routes)}")
         if request.method not in methods:
             raise Refused(405, f"this takes {' or '.join(methods)}", Allow=", ".join(methods))
         return await methods[request.method](request)
