@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import jobs, loops, peers, report
+from bench import cores, jobs, loops, peers, report
 from bench.compare import Plan, compare
 from bench.errors import BenchError
 
@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--connections", type=_between(int, 1, 10_000), default=0, help="default: as the job says")
     add("--turns", type=_between(int, 1, 1_000_000), default=0, help="per connection (default: what --seconds hold)")
     add("--seconds", type=_between(float, 0.05, 60), default=2.0, help="of one measured window (default: 2)")
+    add("--realtime", action="store_true", help="other programs of this machine have to wait (needs root)")
     _add_results(command)
     command = commands.add_parser("overhead", help="what each layer costs on top of the one below")
     add = command.add_argument
@@ -96,7 +97,9 @@ def _peers(names: str | None) -> list[Peer]:
 
 def _compare(options: argparse.Namespace) -> None:
     """Print a table for each job."""
-    plan = Plan(options.rounds, options.connections, options.turns, options.seconds)
+    plan = Plan(options.rounds, options.connections, options.turns, options.seconds, options.realtime)
+    if options.realtime:
+        cores.hurry()
     able = _peers(options.peers)
     names = jobs.names() if options.job == "all" else list(dict.fromkeys(options.job.split(",")))
     for job in [jobs.load(name) for name in names]:

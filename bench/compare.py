@@ -30,6 +30,7 @@ class Plan:
     connections: int = 0
     turns: int = 0
     seconds: float = 2.0
+    realtime: bool = False  # other programs had to wait
 
 
 @dataclass(frozen=True)
