@@ -1,4 +1,7 @@
-"""A storm in which servers die, stand still and lose their store: what a client holds is right, or it was told."""
+"""A storm in which servers die, stand still and lose their store: what a client holds is right, or it was told.
+
+How many answers are lost is chance; but once the servers are left alone, each client gets a whole one again.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from wsserver import Item, Server, Turn
     from wsserver.client import Chat, Event
 
+    Line = tuple[Chat, asyncio.Task[list[Event]]]
     Strike = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -35,9 +39,11 @@ class Tempest(Storm):
         self.told: Counter[str] = Counter()
         self.whole = 0  # answers that came to their end
         self.strikes = 0
+        self.talking = sessions  # clients that have not asked everything
+        self.calm = asyncio.Event()
 
     async def rage(self, instances: Instances, servers: list[Server], *strikes: str) -> None:
-        """Runs all conversations, while one of these befalls the servers every few seconds."""
+        """Runs all conversations; until everything was asked, one of these befalls the servers every few seconds."""
         way = failing(lambda: self.chance.choice(servers).urls[0], self.fate)
         async with way as url, asyncio.timeout(24 * 3600):
             striking = asyncio.create_task(self._strike(instances, servers, strikes))
@@ -60,10 +66,13 @@ class Tempest(Storm):
             "outage": self.outage,
             "roll": self.roll,
         }
-        while True:
+        while self.talking:
             await asyncio.sleep(self.chance.randrange(3, 12))
             self.strikes += 1
             await table[self.chance.choice(strikes)](instances, servers)
+        # Until all know who lives, and that the store is in reach.
+        await asyncio.sleep(3 * LEASE)
+        self.calm.set()
 
     async def kill(self, instances: Instances, servers: list[Server]) -> None:
         """One is killed, and started anew a little later."""
@@ -111,30 +120,43 @@ class Tempest(Storm):
 
     async def converse(self, servers: list[Server], url: str, number: int) -> None:
         async with AsyncExitStack() as stack:
-            chat = await patiently(url, stack)
-            listening = asyncio.create_task(listen(chat))
+            line = await dial(url, stack)
             for place in range(self.questions):
-                question, session_id = f"q{number}.{place}", chat.session_id
-                try:
-                    await self.question(chat, question)
-                except SessionLost:
-                    self.told["forgotten"] += 1
-                except ConnectionLost:
-                    # It may not come back: it was told that it could not.
-                    self.told["cut"] += 1
-                    listening.cancel()
-                    await asyncio.gather(listening, return_exceptions=True)
-                    chat = await patiently(url, stack)
-                    listening = asyncio.create_task(listen(chat))
-                # What was not acknowledged is said again in a new session, too.
-                assert self.runs[question] <= 1 or chat.session_id != session_id
+                line, _ = await self.attempt(line, f"q{number}.{place}", url, stack)
+            self.talking -= 1
+            await self.calm.wait()
+            line, whole = await self.attempt(line, f"q{number}.calm", url, stack)
+            if not whole:
+                # A connection of the time before may have been told that it cannot come back.
+                line, whole = await self.attempt(line, f"q{number}.again", url, stack)
+            assert whole
+            chat, listening = line
             with suppress(ConnectionLost):
                 await chat.end()
             rest = await asyncio.gather(listening, return_exceptions=True)
             if isinstance(rest[0], list):
                 self.cuts += sum(event.name == "reconnecting" for event in rest[0])
 
-    async def question(self, chat: Chat, question: str) -> None:
+    async def attempt(self, line: Line, question: str, url: str, stack: AsyncExitStack) -> tuple[Line, bool]:
+        """Asks one thing; whether the answer is whole, and the chat to go on with, which may be another one."""
+        chat, listening = line
+        session_id, whole = chat.session_id, False
+        try:
+            whole = await self.question(chat, question)
+        except SessionLost:
+            self.told["forgotten"] += 1
+        except ConnectionLost:
+            # It may not come back: it was told that it could not.
+            self.told["cut"] += 1
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            line = await dial(url, stack)
+        # What was not acknowledged is said again in a new session, too.
+        assert self.runs[question] <= 1 or line[0].session_id != session_id
+        return line, whole
+
+    async def question(self, chat: Chat, question: str) -> bool:
+        """Whether the answer is whole; else the client was told why not."""
         text, end = "", None
         async for event in self.ask(chat, question):
             if event.name == "token":
@@ -151,11 +173,12 @@ class Tempest(Storm):
             assert end.data["status"] == "completed"
             assert text == generated
             self.whole += 1
-        else:
-            # Behind a hole it is the history that tells.
-            assert end.data["code"] in ("turn_lost", "generation_failed", "server_shutdown"), end
-            assert generated.startswith(text)
-            self.told[end.data["code"]] += 1
+            return True
+        # Behind a hole it is the history that tells.
+        assert end.data["code"] in ("turn_lost", "generation_failed", "server_shutdown"), end
+        assert generated.startswith(text)
+        self.told[end.data["code"]] += 1
+        return False
 
     async def ask(self, chat: Chat, question: str) -> AsyncIterator[Event]:
         async for event in chat.ask(question):
@@ -163,6 +186,12 @@ class Tempest(Storm):
             if event.name == "ask":
                 with suppress(RequestRefused):
                     await chat.answer(event.data["call_id"], 7)
+
+
+async def dial(url: str, stack: AsyncExitStack) -> Line:
+    """A new chat, and what listens to it."""
+    chat = await patiently(url, stack)
+    return chat, asyncio.create_task(listen(chat))
 
 
 def watch_numbers(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str | None, int, int]]:

@@ -63,8 +63,7 @@ def test_what_is_not_right_was_told(strike: str, durability: str, monkeypatch: p
     tempest = Tempest(seed=7, sessions=8, questions=2)
     against(tempest, durability, strike)
     assert tempest.strikes > 0
-    assert sum(tempest.told.values()) + tempest.whole >= 16
-    assert tempest.whole > 4
+    assert sum(tempest.told.values()) + tempest.whole >= 8 * 3
     assert [name for name, times in seen.items() if times > 1] == []
 
 
@@ -74,7 +73,7 @@ def test_a_rolling_restart_loses_nothing(durability: str) -> None:
     against(tempest, durability, "roll")
     assert tempest.strikes > 0
     # Who asks a person that is away may wait for longer than a drain.
-    assert tempest.whole + tempest.told.pop("server_shutdown", 0) == 20
+    assert tempest.whole + tempest.told.pop("server_shutdown", 0) == 10 * 3
     assert dict(tempest.told) == {}
 
 
