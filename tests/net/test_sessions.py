@@ -9,7 +9,7 @@ import pytest
 
 from tests.clock import run_virtually
 from tests.net.steps import Steps, begun, flags, serve
-from tests.peer import Peer
+from tests.peer import CLOSE, Peer, masked
 from wsserver import Config, Request, Server, SessionView, Turn, User
 
 if TYPE_CHECKING:
@@ -147,6 +147,30 @@ class TestMemory:
                     await asyncio.sleep(1)
                     assert len(server.sessions) == 1
                     assert len(await slow.turn()) == 42
+
+        run_virtually(main())
+
+    def test_where_all_remember_the_same_the_absent_forget_before_those_who_are_there(self) -> None:
+        async def answer(turn: Turn) -> AsyncIterator[str]:
+            yield "x" * 20_000
+            # Room is made between the answer and its history.
+            await asyncio.sleep(0.01)
+
+        async def main() -> None:
+            async with Server(answer, Config(port=0, max_memory=100_000, handshake_rate=0)) as server:
+                async with Peer.connect(server.urls[0]) as stays:
+                    await stays.ask("go")
+                    await stays.turn()
+                    for _ in range(8):
+                        async with Peer.connect(server.urls[0]) as peer:
+                            await peer.ask("go")
+                            await peer.turn()
+                            await peer.write(masked(CLOSE))
+                            await peer.gone()
+                        await asyncio.sleep(1)
+                        assert server.sessions.pool.used <= 100_000
+                    await stays.send({"event": "history"})
+                    assert len((await stays.event("history"))["data"]["items"]) == 2
 
         run_virtually(main())
 

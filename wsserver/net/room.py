@@ -35,9 +35,10 @@ def make_room(sessions: Holders, absences: Absences, pool: Pool) -> None:
         if pool.used <= enough:
             break
         session.log.trim(session.read, 0)
-    # Who holds more than a fair share goes short before anybody else has to go.
+    # Who holds more than a fair share goes short before anybody else has to go, and of those the absent before others:
+    # where all hold the same, that is more than a share.
     share = int(enough) // max(1, len(sessions))
-    for session in sessions:
+    for session in sorted(sessions, key=lambda session: session.reader is not None):
         if pool.used <= enough:
             break
         session.trim_history(share)
