@@ -98,7 +98,7 @@ def test_a_log_that_has_forgotten_what_was_not_copied_begins_anew() -> None:
             items = (await again.event("replayed"), await again.event("history"))[1]["data"]["items"]
             assert [len(item["content"]) for item in items] == [2, 100_000] * 3
 
-    share(story, flood, max_log_size=50_000)
+    share(story, flood, max_log_size=50_000, ping_interval=0)
 
 
 class TestWrites:
