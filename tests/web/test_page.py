@@ -423,6 +423,21 @@ def test_text_is_never_html(chromium: Chromium) -> None:
     chromium.run(main())
 
 
+def test_links_end_where_their_addresses_do(chromium: Chromium) -> None:
+    async def main() -> None:
+        async def generate(turn: Turn) -> None:
+            await turn.send("see http://a.example/x. [or [here](https://b.example/y) (http://c.example/z?!).")
+
+        async with stage(chromium, generate) as on:
+            await on.say("go")
+            links = on.page.locator(".text a")
+            await expect(links).to_have_text(["http://a.example/x", "here", "http://c.example/z"])
+            found = [await link.get_attribute("href") for link in await links.all()]
+            assert found == ["http://a.example/x", "https://b.example/y", "http://c.example/z"]
+
+    chromium.run(main())
+
+
 def test_the_policy_would_stop_what_the_code_does_not_do(chromium: Chromium) -> None:
     async def main() -> None:
         async with stage(chromium, repeat) as on:

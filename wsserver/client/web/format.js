@@ -95,15 +95,19 @@ function drawn({ kind, lines, start }) {
   return element("p", {}, ...inline(lines.join("\n")));
 }
 
+// Nowhere may a try that fails read far and begin again at the next character: a text may be made to take minutes.
 const INLINE =
-  /`([^`\n]+)`|\*\*(?=\S)([^*]+?)\*\*|(?<![\w*])\*(?=\S)([^*\n]*\S)\*(?![\w*])|\[([^\]\n]+)\]\((https?:\/\/[^\s)]+)\)|(https?:\/\/[^\s<>"'`]+)/gi;
+  /`([^`\n]+)`|\*\*(?=\S)([^*]+?)\*\*|(?<![\w*])\*(?=\S)([^*\n]*\S)\*(?![\w*])|\[([^[\]\n]+)\]\((https?:\/\/[^\s)]+)\)|(https?:\/\/[^\s<>"'`]+)/gi;
+
+/** What ends a sentence, and no address. */
+const TRAILING = /(?<![.,;:!?)\]。，；：！？）】])[.,;:!?)\]。，；：！？）】]+$/;
 
 function inline(text) {
   const nodes = [];
   let end = 0;
   for (const found of text.matchAll(INLINE)) {
     const [whole, code, bold, stressed, label, target, bare] = found;
-    const shown = bare ? bare.replace(/[.,;:!?)\]。，；：！？）】]+$/, "") : whole;
+    const shown = bare ? bare.replace(TRAILING, "") : whole;
     const address = webAddress(target ?? (bare && shown));
     let node = shown;
     if (code) node = element("code", { textContent: code });
