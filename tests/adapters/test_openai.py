@@ -404,6 +404,32 @@ class TestErrors:
         events, _ = ask(step)
         assert (text_of(events), error_of(events)) == ("Hel", (code, retryable))
 
+    @pytest.mark.parametrize("what", ["arguments", "calls"])
+    def test_an_endpoint_that_does_not_end(self, what: str) -> None:
+        gone = asyncio.Event()
+
+        async def step(response: Response) -> None:
+            try:
+                for number in range(10**6):
+                    index = number if what == "calls" else 0
+                    function = {"name": "weather", "arguments": "x" * (1 if what == "calls" else 100_000)}
+                    await response.chunk({"tool_calls": [{"index": index, "id": f"c{index}", "function": function}]})
+            finally:
+                gone.set()
+
+        events, bodies = ask(step, tools={"weather": weather})
+        assert error_of(events) == ("upstream_too_much", False)
+        assert len(bodies) == 1
+        assert [event["event"] for event in events] == ["start", "error"], "nothing was run"
+        assert gone.is_set(), "it was told"
+
+    def test_arguments_that_are_nested_too_deeply_are_shown_as_text(self) -> None:
+        arguments = "[" * 20_000
+        events, bodies = ask(calls(("weather", arguments)), says("Sun."), tools={"weather": weather})
+        assert next(event for event in events if event["event"] == "tool")["data"]["input"] == arguments
+        assert bodies[1]["messages"][-1]["content"].startswith("error: ")
+        assert text_of(events) == "Sun."
+
     def test_what_its_filter_holds_back(self) -> None:
         events, _ = ask(says("Well, ", finish="content_filter"))
         assert (text_of(events), error_of(events)) == ("Well, ", ("upstream_filtered", False))

@@ -27,7 +27,7 @@ from ..chat.events import Status
 from ..errors import TurnError
 from .functions import ArgumentsError, Callee, Function, callees, jsonable
 from .openai_clients import Clients, Given, Made
-from .openai_errors import CUT, cut, filtered, turn_error
+from .openai_errors import CUT, cut, filtered, too_much, turn_error
 from .openai_reply import Reply, ToolCall, add_usage
 
 if TYPE_CHECKING:
@@ -166,6 +166,8 @@ class Chat:
     async def _show(self, turn: Turn, reply: Reply, chunk: Any) -> None:
         thought = reply.thinking
         text = reply.add(chunk)
+        if reply.is_too_much:
+            raise too_much()
         if text:
             await turn.send(text)
         elif reply.thinking and not thought:

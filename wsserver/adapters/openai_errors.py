@@ -51,6 +51,12 @@ def cut() -> TurnError:
     return TurnError(*_CUT)
 
 
+def too_much() -> TurnError:
+    """A stream that goes on and on, or calls more functions than anybody would run."""
+    logger.warning("upstream_too_much: the stream was given up")
+    return TurnError("upstream_too_much", "the model says too much", retryable=False)
+
+
 def filtered() -> TurnError:
     """A stream that the endpoint ended because of what it was about to say."""
     return TurnError(*_BY_CODE["content_filter"])

@@ -6,6 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+#: What one reply may hold, in characters, and how many calls: of an endpoint that does not end, too.
+MAX_SIZE = 2**22
+MAX_CALLS = 128
+
 
 @dataclass
 class ToolCall:
@@ -19,7 +23,7 @@ class ToolCall:
         """The arguments to be shown: as JSON values if they are JSON, else as text."""
         try:
             return json.loads(self.arguments or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             return self.arguments
 
 
@@ -31,6 +35,7 @@ class Reply:
         self.calls: list[ToolCall] = []
         self.finish_reason: str | None = None
         self.usage: dict[str, Any] = {}
+        self._size = 0
         self.thinking = False  # it says that it thinks, and has not said anything else yet
         self._by_index: dict[int, ToolCall] = {}
 
@@ -38,6 +43,11 @@ class Reply:
     def begun(self) -> bool:
         """Whether anything came that counts."""
         return bool(self.text or self.calls)
+
+    @property
+    def is_too_much(self) -> bool:
+        """Whether no more of it should be taken."""
+        return self._size > MAX_SIZE or len(self.calls) > MAX_CALLS
 
     def add(self, chunk: Any) -> str:
         """Takes in a `ChatCompletionChunk`; returns the text to show, often none."""
@@ -54,6 +64,7 @@ class Reply:
         text = str((delta and (delta.content or getattr(delta, "refusal", None))) or "")
         if text:
             self.text.append(text)
+            self._size += len(text)
         self.thinking = not self.begun and bool(
             self.thinking or getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
         )
@@ -74,8 +85,10 @@ class Reply:
             call = self._by_index[part.index] = ToolCall(part.id or f"call_{len(self.calls)}")
             self.calls.append(call)
         if part.function is not None:
-            call.name += part.function.name or ""
-            call.arguments += part.function.arguments or ""
+            name, arguments = part.function.name or "", part.function.arguments or ""
+            call.name += name
+            call.arguments += arguments
+            self._size += len(name) + len(arguments)
 
 
 def add_usage(total: dict[str, Any], usage: dict[str, Any]) -> None:
