@@ -33,6 +33,7 @@ _FAILED = ("upstream_failed", "the model failed; try again", True)
 _REJECTED = ("upstream_rejected", "the model does not take this request", False)
 _TIMEOUT = _BY_STATUS[408]
 _UNREACHABLE = ("upstream_unreachable", "the model cannot be reached; try again", True)
+_TOO_MUCH = ("upstream_too_much", "the model says too much", False)
 CUT = "upstream_cut"
 _CUT = (CUT, "the model broke off; try again", True)
 
@@ -54,7 +55,7 @@ def cut() -> TurnError:
 def too_much() -> TurnError:
     """A stream that goes on and on, or calls more functions than anybody would run."""
     logger.warning("upstream_too_much: the stream was given up")
-    return TurnError("upstream_too_much", "the model says too much", retryable=False)
+    return TurnError(*_TOO_MUCH)
 
 
 def filtered() -> TurnError:
