@@ -102,6 +102,16 @@ class TestTurnstile:
             stage.loop.turn()
         assert stage.read == ["new", "a", "a", "a"]
 
+    def test_and_however_many_are_new_they_do_not_keep_the_others_from_being_read(self) -> None:
+        stage = Stage()
+        stage.talker("a", 3)
+        for _ in range(5):
+            # More of them than can be read, as when handshakes come in single bytes over many sockets.
+            for _ in range(10):
+                stage.turnstile.stand_in_line(Talker("new", 1, stage), is_new=True)
+            stage.loop.turn()
+        assert stage.read.count("a") == 3
+
     def test_who_stands_there_keeps_its_place_and_who_leaves_is_not_read(self) -> None:
         stage = Stage()
         first, second, third = (stage.talker(name, 1) for name in "abc")

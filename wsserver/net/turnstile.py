@@ -82,6 +82,9 @@ class Turnstile:
             line.popitem(last=False)[0].read_on()
             if self.clock() > end:
                 break
+        if self._newcomers and self._line:
+            # There may be no end of them: one of the others is read all the same.
+            self._line.popitem(last=False)[0].read_on()
         if self._line or self._newcomers:
             self._plan()
 
