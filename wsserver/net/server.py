@@ -133,10 +133,8 @@ class Server:
         self.turnstile = Turnstile(self.loop)
         self.renewals = Renewals(self.authenticate, self.config, self.loop)
         if self._store is None:
-            self.turns = Turns(
-                self.generate, self.config, self.loop, self.sweeper, self.flusher, self.ledger, self.when_idle
-            )
-            self.sessions = Sessions(self.config, self.loop, self.sweeper, self.turns, self.ledger, self._on_close)
+            self.turns = Turns(self, self.generate, self.when_idle)
+            self.sessions = Sessions(self, self.turns, self._on_close)
             self.conversation = Conversation(self.sessions, self.turns, self.renewals, self.traceparents, self.config)
         else:
             await open_store(self._store)

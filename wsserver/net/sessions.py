@@ -31,10 +31,8 @@ if TYPE_CHECKING:
 
     from ..chat.claim import Claim
     from ..chat.turn import Cause
-    from ..config import Config
     from ..guard.seats import Owner, Seat
-    from .ledger import Ledger
-    from .sweeper import Sweeper
+    from .sockets import Core
     from .turns import Turns
 
     OnClose = Callable[[SessionView], Awaitable[None]]
@@ -70,20 +68,13 @@ class Entry(NamedTuple):
 class Sessions:
     """All sessions that have not ended. `on_close` is the application's, called once for each that ends."""
 
-    def __init__(
-        self,
-        config: Config,
-        loop: asyncio.AbstractEventLoop,
-        sweeper: Sweeper,
-        turns: Turns,
-        ledger: Ledger,
-        on_close: OnClose | None,
-    ) -> None:
+    def __init__(self, core: Core, turns: Turns, on_close: OnClose | None) -> None:
+        config, loop = core.config, core.loop
         self._config = config
         self._loop = loop
-        self._sweeper = sweeper
+        self._sweeper = core.sweeper
         self._turns = turns
-        self._counters = ledger.counters
+        self._counters = core.ledger.counters
         self._on_close = on_close
         self._places: dict[str, Place] = {}  # where each session is, by its id
         self._absences = Absences(config)

@@ -27,11 +27,8 @@ if TYPE_CHECKING:
     from ..chat.events import Message, Stop
     from ..chat.session import Session
     from ..chat.turn import Cause, Turn
-    from ..config import Config
-    from .flusher import Flusher
-    from .ledger import Ledger
     from .run import Generate
-    from .sweeper import Sweeper
+    from .sockets import Core
 
 #: The final event of a turn that is ended from outside: status of its `complete`, or code and message of its `error`.
 _FINAL: dict[Cause, str | tuple[str, str]] = {
@@ -49,26 +46,18 @@ class Turns:
     `when_idle` is called for a session in which nothing runs or waits any more.
     """
 
-    def __init__(
-        self,
-        generate: Generate,
-        config: Config,
-        loop: asyncio.AbstractEventLoop,
-        sweeper: Sweeper,
-        flusher: Flusher,
-        ledger: Ledger,
-        when_idle: Callable[[Session], None],
-    ) -> None:
+    def __init__(self, core: Core, generate: Generate, when_idle: Callable[[Session], None]) -> None:
+        config = core.config
         self._when_idle = when_idle
         self._users = Counts(config.max_turns_per_user)  # sessions in which something runs or waits, by user
         self._runs: dict[Turn, Run] = {}  # also those whose session goes on without them
         self._generate = generate
         self._config = config
-        self._loop = loop
-        self._sweeper = sweeper
-        self._flusher = flusher
-        self._ledger = ledger
-        self._line = Line(loop)
+        self._loop = core.loop
+        self._sweeper = core.sweeper
+        self._flusher = core.flusher
+        self._ledger = core.ledger
+        self._line = Line(core.loop)
 
     @property
     def runs(self) -> Collection[Run]:

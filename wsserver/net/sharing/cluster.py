@@ -40,14 +40,13 @@ class Cluster:
 
     def __init__(self, server: Server, store: Store, on_close: OnClose | None) -> None:
         config, loop = server.config, server.loop
-        ledger = server.ledger
-        self.turns = SharedTurns(server.generate, config, loop, server.sweeper, server.flusher, ledger, self._when_idle)
-        self.sessions = Directory(config, loop, server.sweeper, self.turns, ledger, on_close, store)
+        self.turns = SharedTurns(server, server.generate, self._when_idle)
+        self.sessions = Directory(server, self.turns, on_close, store)
         self.conversation = SharedConversation(self.sessions, self.turns, server.renewals, server.traceparents, config)
         self._server = server
         self._store = store
-        verbs = {"push": self._push, "stop": self._stop_turn, "end": self._end}
-        self._asked = Asked(loop, verbs, self._send)
+        self._verbs = {"push": self._push, "stop": self._stop_turn, "end": self._end}
+        self._asked = Asked(loop, self._verbs, self._send)
         self._exchange = Exchange(store, loop, self.sessions, self.conversation, self._asked)
         self.sessions.exchange = self._exchange
         self.turns.directory = self.conversation.directory = self.sessions
@@ -138,9 +137,8 @@ class Cluster:
         return own._replace(sessions=own.sessions - sum(isinstance(one, Mirror) for one in self.sessions))
 
     async def _ask(self, session_id: str, verb: str, data: Mapping[str, Any]) -> None:
-        verbs = {"push": self._push, "stop": self._stop_turn, "end": self._end}
         try:
-            await verbs[verb](session_id, data)
+            await self._verbs[verb](session_id, data)
         except SessionNotFound:
             await ask(self._store, self._exchange.answers, session_id, verb, data)
 

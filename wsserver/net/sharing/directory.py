@@ -30,12 +30,10 @@ if TYPE_CHECKING:
 
     from ...chat.claim import Claim
     from ...chat.session import Session
-    from ...config import Config
     from ...guard.seats import Owner, Seat
     from ...store.port import Copy, Store
-    from ..ledger import Ledger
     from ..sessions import OnClose
-    from ..sweeper import Sweeper
+    from ..sockets import Core
     from .journal import Journal
     from .turns import SharedTurns
 
@@ -50,20 +48,11 @@ class Directory(Tenure):
 
     waits = True
 
-    def __init__(
-        self,
-        config: Config,
-        loop: asyncio.AbstractEventLoop,
-        sweeper: Sweeper,
-        turns: SharedTurns,
-        ledger: Ledger,
-        on_close: OnClose | None,
-        store: Store,
-    ) -> None:
-        super().__init__(config, loop, sweeper, turns, ledger, on_close, store)
+    def __init__(self, core: Core, turns: SharedTurns, on_close: OnClose | None, store: Store) -> None:
+        super().__init__(core, turns, on_close, store)
         self._store = store
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}  # with how many use them
-        self._seating = Seating(store, config, loop, self.copier.missed)
+        self._seating = Seating(store, core.config, core.loop, self.copier.missed)
         self._takings: set[asyncio.Task[Journal | None]] = set()
 
     async def sit(self, seat: Seat, entry: Entry) -> None:

@@ -25,14 +25,10 @@ from .journal import Journal
 from .mirror import Mirror
 
 if TYPE_CHECKING:
-    import asyncio
-
-    from ...config import Config
     from ...guard.seats import Owner
     from ...store.port import Store
-    from ..ledger import Ledger
     from ..sessions import Entry, OnClose, Place
-    from ..sweeper import Sweeper
+    from ..sockets import Core
     from .exchange import Exchange
     from .letters import Letter
     from .turns import SharedTurns
@@ -55,19 +51,10 @@ class Tenure(Sessions):
 
     exchange: Exchange
 
-    def __init__(
-        self,
-        config: Config,
-        loop: asyncio.AbstractEventLoop,
-        sweeper: Sweeper,
-        turns: SharedTurns,
-        ledger: Ledger,
-        on_close: OnClose | None,
-        store: Store,
-    ) -> None:
-        super().__init__(config, loop, sweeper, turns, ledger, on_close)
+    def __init__(self, core: Core, turns: SharedTurns, on_close: OnClose | None, store: Store) -> None:
+        super().__init__(core, turns, on_close)
         self.journals: dict[str, Journal] = {}
-        self.copier = Copier(store, loop, config.flush_interval, self._lost, self._released)
+        self.copier = Copier(store, core.loop, core.config.flush_interval, self._lost, self._released)
         self.closing = False  # sessions go to whoever asks, whatever their callbacks still do
         self._shared_turns = turns
 
