@@ -30,6 +30,7 @@ FLOORS = {
     "net": 3,
     "adapters": 4, "client": 4,
     "demo": 5, "__init__": 5,
+    "environment": 1,
     "cli": 6,
     "__main__": 7,
 }  # fmt: skip

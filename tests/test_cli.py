@@ -14,6 +14,7 @@ import pytest
 import wsserver
 from wsserver import cli
 from wsserver.config import Config, flag, variable
+from wsserver.environment import config_from
 from wsserver.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -126,18 +127,18 @@ class TestSettings:
 
     @pytest.mark.parametrize("text", ["1", "true", "yes", "on", "TRUE", "On"])
     def test_true(self, text: str) -> None:
-        assert cli.config_from({}, {"WSSERVER_ECHO": text}).echo is True
+        assert config_from({}, {"WSSERVER_ECHO": text}).echo is True
 
     @pytest.mark.parametrize("text", ["0", "false", "no", "off", "FALSE", "Off"])
     def test_false(self, text: str) -> None:
-        assert cli.config_from({}, {"WSSERVER_ECHO": text}).echo is False
+        assert config_from({}, {"WSSERVER_ECHO": text}).echo is False
 
     def test_a_flag_without_a_value_counts_before_its_variable(self) -> None:
         options = vars(cli._parser().parse_args(["serve", "--echo"]))
-        assert cli.config_from(options, {"WSSERVER_ECHO": "0"}).echo is True
+        assert config_from(options, {"WSSERVER_ECHO": "0"}).echo is True
 
     def test_other_variables_are_nobodys_business(self) -> None:
-        assert cli.config_from({}, {"WSSERVER_DEMO_PACE": "0", "PORT": "1"}) == Config()
+        assert config_from({}, {"WSSERVER_DEMO_PACE": "0", "PORT": "1"}) == Config()
 
 
 SECRETS = [name for name, setting in SETTINGS.items() if setting.metadata["secret"]]
@@ -147,18 +148,18 @@ class TestSecrets:
     @pytest.mark.parametrize("name", SECRETS)
     def test_a_file_holds_it(self, name: str, tmp_path: Path) -> None:
         (tmp_path / "secret").write_text("  hunter2 é\n\n")
-        found = cli.config_from({}, {f"{variable(name)}_FILE": str(tmp_path / "secret")})
+        found = config_from({}, {f"{variable(name)}_FILE": str(tmp_path / "secret")})
         assert getattr(found, name) == "hunter2 é"
 
     def test_a_flag_counts_before_the_file(self) -> None:
         options = {"jwt_secret": "hunter2"}
-        assert cli.config_from(options, {"WSSERVER_JWT_SECRET_FILE": "/nowhere"}).jwt_secret == "hunter2"
+        assert config_from(options, {"WSSERVER_JWT_SECRET_FILE": "/nowhere"}).jwt_secret == "hunter2"
 
     def test_only_what_is_secret_is_read_from_files(self) -> None:
-        assert cli.config_from({}, {"WSSERVER_PATH_FILE": "/nowhere"}) == Config()
+        assert config_from({}, {"WSSERVER_PATH_FILE": "/nowhere"}) == Config()
 
     def test_an_empty_variable_is_none(self) -> None:
-        assert cli.config_from({}, {"WSSERVER_JWT_SECRET_FILE": "", "WSSERVER_JWT_SECRET": ""}) == Config()
+        assert config_from({}, {"WSSERVER_JWT_SECRET_FILE": "", "WSSERVER_JWT_SECRET": ""}) == Config()
 
     @pytest.mark.parametrize(
         "content, reason",

@@ -9,10 +9,10 @@ import sys
 import traceback
 from dataclasses import fields
 from math import inf
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .config import Config, flag, variable
+from .config import Config, flag
+from .environment import config_from, misspelt, secret
 from .errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 PROGRAM = "wsserver"
 DEFAULT_URL = "ws://127.0.0.1:8765/ws/chat"
-
-_TRUE, _FALSE = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .client.terminal import chat
 
             return chat(
-                options.url, options.token or _secret(os.environ, "token"), _patience(options.max_reconnect_time)
+                options.url, options.token or secret(os.environ, "token"), _patience(options.max_reconnect_time)
             )
         if options.command == "token":
             sys.stdout.write(f"{token(options, os.environ)}\n")
@@ -56,7 +54,10 @@ def serve(app: str | None, config: Config) -> None:
     from .net.process import run
     from .net.workers import handover
 
-    if config.workers > 1 and handover.place() is None:
+    is_worker = handover.place() is not None
+    for hint in () if is_worker else misspelt(os.environ):
+        sys.stderr.write(f"{PROGRAM}: {hint}\n")
+    if config.workers > 1 and not is_worker:
         # It only starts others, who import what is to be served: so it is never older than they are.
         from .net.workers.process import supervise
 
@@ -109,43 +110,6 @@ def _place(exc: BaseException) -> str:
     return "" if isinstance(exc, SyntaxError) else f" (looked up from {os.getcwd()} too)"
 
 
-def config_from(options: Mapping[str, Any], environment: Mapping[str, str]) -> Config:
-    """The settings: a flag counts before its variable, a variable before the default; an empty variable is none."""
-    values = {}
-    for setting in fields(Config):
-        where, text = flag(setting.name), options.get(setting.name)
-        if setting.metadata["repeatable"] and text is not None:
-            text = ",".join(text)
-        if text is None:
-            where = variable(setting.name)
-            secret = setting.metadata["secret"]
-            text = _secret(environment, setting.name) if secret else environment.get(where) or None
-        elif setting.metadata["secret"] and not text:
-            raise ConfigError(f"{where} is empty: leave it out, or give it a value")
-        if text is not None:
-            values[setting.name] = _parse(setting, text, where)
-    return Config(**values)
-
-
-def _secret(environment: Mapping[str, str], name: str) -> str | None:
-    """What should not stand on a command line: from its variable, or from the file that `…_FILE` names."""
-    where = f"{variable(name)}_FILE"
-    value, path = environment.get(variable(name)) or None, environment.get(where)
-    if not path:
-        return value
-    if value is not None:
-        raise ConfigError(f"{variable(name)} and {where} are both set: choose one")
-    try:
-        value = Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as exc:
-        # The text of a UnicodeDecodeError holds what was read.
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise ConfigError(f"{where} names {path}, which cannot be read: {reason}") from exc
-    if not value:
-        raise ConfigError(f"{where} names {path}, which is empty")
-    return value
-
-
 def _patience(text: str) -> float:
     try:
         seconds = float(text)
@@ -155,19 +119,6 @@ def _patience(text: str) -> float:
     if not 0 <= seconds < inf:
         raise ConfigError(f"--max-reconnect-time takes seconds, 0 for no limit, not {text!r}")
     return seconds
-
-
-def _parse(setting: Field[Any], text: str, where: str) -> Any:
-    kind: Any = type(setting.default)
-    if kind is bool:
-        if text.lower() in _TRUE | _FALSE:
-            return text.lower() in _TRUE
-        raise ConfigError(f"{where} must be true or false, not {text!r}")
-    try:
-        return kind(text)
-    except ValueError:
-        noun = "a whole number" if kind is int else "a number"
-        raise ConfigError(f"{where} takes {noun}, not {text!r}") from None
 
 
 class _Parser(argparse.ArgumentParser):
