@@ -208,10 +208,11 @@ class Cursor:
             self.seq = head
             self.position = log.written
             return [run.template % (run.values[-1], head)]
-        if run is None or self.seq < run.tail - 1 or log.written - self.position > limit:
+        seq = self.seq + 1
+        if run is None or seq < run.first or log.written - self.position > limit:
             return self._read_blocks(limit)
-        template, seq = run.template, self.seq + 1
-        payloads = [template % value for value in zip(run.values[seq - run.tail :], count(seq))]
+        template = run.template
+        payloads = [template % value for value in zip(run.since(self.seq), count(seq))]
         self.seq = head
         self.position = log.written
         return payloads

@@ -167,7 +167,8 @@ class Run:
         return self._loop.create_future()
 
     async def _main(self, generate: Generate) -> None:
-        turn = self.turn
+        turn, log, flusher = self.turn, self._log, self._flusher
+        clock = flusher.clock
         try:
             answer: Any = generate(turn)
             if hasattr(answer, "__aiter__"):
@@ -179,7 +180,9 @@ class Run:
                             break
                         try:
                             turn.publish(item)
-                            if self.must_pause():
+                            # `must_pause` written out: it is asked for every token.
+                            self._burst += 1
+                            if log.written > log.brake or self._burst >= LONGEST_BURST or clock() > flusher.late_after:
                                 await self.pause()
                         except (Exception, asyncio.CancelledError) as exc:
                             await self._show_instead(items, exc)
