@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
+import sys
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.net.instances import LEASE, Instances, share, stored
+from tests.net.instances import LEASE, Instances, Way, mirrored, share, stored
 from tests.net.steps import Steps, begun, seqs
 from tests.peer import Peer, text_of
-from wsserver import ClientError, SessionNotFound
+from wsserver import ClientError, Config, ConfigError, SessionNotFound
+from wsserver.net.sharing.cluster import open_store, store_of
+from wsserver.store.memory import Hub
+
+if TYPE_CHECKING:
+    from wsserver.store.port import Copy
 
 
 @pytest.mark.parametrize("durability", ["fast", "strict"])
@@ -34,7 +43,7 @@ def test_it_is_as_ever(durability: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["here", "elsewhere", "mirrored", "nowhere"])
-def test_do_they_do_from_anywhere(place: str) -> None:
+def test_what_programs_do_is_done_from_anywhere(place: str) -> None:
     steps = Steps()
 
     async def story(instances: Instances) -> None:
@@ -70,3 +79,71 @@ def test_do_they_do_from_anywhere(place: str) -> None:
                     await call
 
     share(story, steps)
+
+
+def test_a_session_that_is_taken_while_its_server_ends_is_free_for_the_next() -> None:
+    steps = Steps()
+
+    async def story(instances: Instances) -> None:
+        async with mirrored(instances, steps) as (one, two, again):
+            way = instances.ways[two]
+            take, asked, answered = way.take, asyncio.Event(), asyncio.Event()
+
+            async def late(session_id: str, fence: int, *, lost: bool) -> Copy | None:
+                copy = await take(session_id, fence, lost=lost)
+                asked.set()
+                await answered.wait()
+                return copy
+
+            way.take = late  # type: ignore[method-assign]
+            steps.let(2)
+            await again.turn()
+            await asked.wait()
+            closing = asyncio.create_task(two.close())
+            assert (await again.closed())[0] == 1012
+            again.reset()
+            await two.sockets.emptied()
+            await asyncio.sleep(0.1)
+            answered.set()
+            await closing
+            record = await instances.ways[one].find(again.session["session_id"])
+            assert record is not None
+            assert (record.writer, record.begins) == ("", (0,))
+
+    share(story, steps)
+
+
+def test_a_server_ends_in_time_where_its_store_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(instances: Instances) -> None:
+        server = await instances.start()
+        async with Peer.connect(server.urls[0]) as peer:
+            await stored(server)
+            instances.ways[server].closed = True
+            await peer.ask("go", id="m1")
+            began = server.loop.time()
+            await server.close()
+            assert server.loop.time() - began < 10
+
+    with caplog.at_level(logging.WARNING, "wsserver.net.sharing.cluster"):
+        share(story, Steps(), close_timeout=3)
+    assert [message.partition(":")[0] for message in caplog.messages if "left" in message or "in time" in message] == [
+        "the store did not take all in time",
+        "the store was left without a word",
+    ]
+
+
+def test_without_the_extra_it_is_said_which_one_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert store_of(Config()) is None
+    monkeypatch.setitem(sys.modules, "wsserver.store.redis", None)
+    with pytest.raises(ConfigError, match=re.escape("pip install 'wsserver[redis]'")):
+        store_of(Config(redis="redis://127.0.0.1"))
+
+
+def test_a_store_that_cannot_be_opened_is_a_mistake_of_the_configuration() -> None:
+    async def main() -> None:
+        way = Way(Hub(asyncio.get_running_loop().time))
+        way.closed = True
+        with pytest.raises(ConfigError, match="out of reach"):
+            await open_store(way)
+
+    asyncio.run(main())

@@ -70,6 +70,7 @@ class Cluster:
         self.sessions.release_all()
         try:
             async with asyncio.timeout(self._server.config.close_timeout or None):
+                await self.sessions.taken()
                 await self.sessions.copier.settled()
         except TimeoutError:
             logger.warning(

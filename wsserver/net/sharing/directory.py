@@ -83,6 +83,11 @@ class Directory(Tenure):
             raise _later("sessions cannot be looked up now, try again later") from exc
         raise _later("the session is still busy elsewhere")
 
+    async def taken(self) -> None:
+        """Returns once nothing is about to be taken."""
+        while self._takings:
+            await asyncio.wait(self._takings)
+
     async def stop(self) -> None:
         """Returns once nothing of it waits for the store."""
         await self._seating.stop()
@@ -180,7 +185,11 @@ class Directory(Tenure):
         self._own(journal)
         older = self._places.pop(session_id, None)
         self._leave_alone(journal.session, None)
-        journal.hurry()
+        if self.closing:
+            # Who wanted it is being sent away.
+            journal.release()
+        else:
+            journal.hurry()
         if isinstance(older, Connection) and isinstance(older.session, Mirror) and not older.session.moving:
             older.close_now(CloseCode.TAKEN_OVER, TAKEN_OVER)
         for letter in copy.letters:

@@ -228,7 +228,7 @@ class Exchange:
         if mirror.connection is None:
             self._directory.answers_for(mirror.id, mirror.owner)
             return
-        if journal is None or journal.left:
+        if journal is None or journal.released:
             mirror.close(CloseCode.SERVICE_RESTART, BROKEN)
             return
         self._directory.adopt(mirror, journal.session)
