@@ -107,7 +107,7 @@ def _compare(options: argparse.Namespace) -> None:
         path = report.save(outcome, plan, options.results)
         sys.stdout.write(report.table(outcome) + "\n")
         sys.stdout.flush()
-        sys.stderr.write(f"written: {path.name}\n")
+        sys.stderr.write(f"written: {path}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -352,4 +352,4 @@ def overhead(rounds: int, messages: int, results: Path) -> None:
     }
     path = report.write(results, "overhead", when, told)
     path.with_suffix(".svg").write_text(picture(found), encoding="utf-8")
-    sys.stderr.write(f"written: {path.name}\n")
+    sys.stderr.write(f"written: {path}\n")

@@ -1,4 +1,4 @@
-"""Conversations of your own, kept in SQLite: `ws://…/ws/chat?conversation=trip` goes on where it was left."""
+"""A class, no program, that keeps conversations in SQLite: `ws://…?conversation=trip` goes on where it was left."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from wsserver import Config, HandshakeError, Request, Server, SessionNotFound, S
 
 
 class Conversations:
-    """The table `conversations (name, history)`. The newest session that opens a conversation has it."""
+    """Its table, `conversations (name, history)`, is yours to fill. The newest session of a conversation has it."""
 
     def __init__(self, database: str, config: Config) -> None:
         self.database = database

@@ -243,7 +243,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "arguments, line",
         [
-            ([], "wsserver: say what to do: `wsserver serve [APP]` or `wsserver chat [URL]`; see wsserver --help"),
+            ([], "wsserver: say what to do: `serve [APP]`, `chat [URL]` or `token`; see wsserver --help"),
             (["serve", "--portt", "1"], "wsserver serve: unrecognized arguments: --portt; see wsserver serve --help"),
             (["serve", "--por", "1"], "wsserver serve: unrecognized arguments: --por; see wsserver serve --help"),
             (["serve", "--port"], "wsserver serve: argument --port: expected one argument; see wsserver serve --help"),
@@ -261,7 +261,7 @@ class TestRefusals:
 
     def test_a_command_that_is_none(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert refusal(capsys, "app:generate") == (
-            "wsserver: say what to do: `wsserver serve [APP]` or `wsserver chat [URL]`; see wsserver --help"
+            "wsserver: say what to do: `serve [APP]`, `chat [URL]` or `token`; see wsserver --help"
         )
 
     @pytest.mark.parametrize("seconds", ["soon", "-1", "nan", "inf", ""])
@@ -322,6 +322,11 @@ class TestApp:
         (tmp_path / "answers.py").write_text("")
         line = refusal(capsys, "serve", "answers:generate")
         assert line == "wsserver: 'answers:generate' cannot be served: the module 'answers' has no 'generate'"
+
+    def test_a_module_whose_settings_cannot_work(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "answers.py").write_text("import wsserver\n\nraise wsserver.ConfigError('set OPENAI_API_KEY')\n")
+        line = refusal(capsys, "serve", "answers:generate")
+        assert line == "wsserver: 'answers:generate' cannot be served: set OPENAI_API_KEY"
 
     @pytest.mark.parametrize(
         "code, reason",

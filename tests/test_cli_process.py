@@ -98,7 +98,7 @@ def test_a_port_that_is_taken(directory: Path) -> None:
         (["serve", "nowhere:generate"], "No module named 'nowhere'"),
         (["serve", "--port", "abc"], "--port takes a whole number"),
         (["serve", "--unknown"], "unrecognized arguments: --unknown; see wsserver serve --help"),
-        ([], "say what to do: `wsserver serve [APP]` or `wsserver chat [URL]`; see wsserver --help"),
+        ([], "say what to do: `serve [APP]`, `chat [URL]` or `token`; see wsserver --help"),
     ],
 )
 def test_one_line_and_no_traceback(directory: Path, arguments: list[str], words: str) -> None:

@@ -91,6 +91,9 @@ def load(app: str) -> Any:
     sys.path.insert(0, os.getcwd())
     try:
         found: Any = importlib.import_module(module_name)
+    except ConfigError as exc:
+        # It says what to do by itself: neither its class nor the line that raised it tells more.
+        raise ConfigError(f"{app!r} cannot be served: {exc}") from exc
     except (Exception, SystemExit) as exc:
         raise ConfigError(f"{app!r} cannot be imported: {type(exc).__name__}: {exc}{_place(exc)}") from exc
     try:
@@ -126,7 +129,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if "COMMAND" in message:
-            message = "say what to do: `wsserver serve [APP]` or `wsserver chat [URL]`"
+            message = "say what to do: `serve [APP]`, `chat [URL]` or `token`"
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 

@@ -134,6 +134,21 @@ class TestConnecting:
 
         run(test())
 
+    @pytest.mark.parametrize(("host", "what"), [("chat.example", "Hostname mismatch"), ("127.0.0.9", "IP address mis")])
+    def test_over_tls_with_a_certificate_for_another_name(self, host: str, what: str, tmp_path: Path) -> None:
+        path = str(tmp_path / "chat.sock")
+        context, trust = _tls()
+
+        async def script(peer: Peer) -> None:
+            await peer.open()
+
+        async def test() -> None:
+            async with scripted(script, context, uds=path):
+                with pytest.raises(ConnectError, match=f"of wss://{host}/ is for another name: {what}.*'{host}'$"):
+                    await first_event(f"wss://{host}/", uds=path, ssl=trust)
+
+        run(test())
+
     def test_nobody_listens(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as bound:
             port = bound.getsockname()[1]
@@ -171,7 +186,7 @@ class TestConnecting:
 
         async def test() -> None:
             async with scripted(script) as url:
-                with pytest.raises(ConnectError, match="4501 no token: log in with a token") as caught:
+                with pytest.raises(ConnectError, match="4501 no token: log in with a token: .*--token") as caught:
                     await first_event(url)
                 assert (caught.value.status, caught.value.code) == (None, 4501)
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: The largest message that is taken from a server, in bytes.
 MAX_MESSAGE_SIZE = 16 * MiB
+#: OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
+_OTHER_NAME = (62, 64)
 
 
 @dataclass(slots=True)
@@ -104,6 +106,8 @@ class Connection:
                 raise
             if deadline.expired():
                 text = f"{target.url} did not answer within {target.open_timeout:g} s: is this a wsserver?"
+            elif isinstance(exc, ssl.SSLCertVerificationError) and exc.verify_code in _OTHER_NAME:
+                text = f"the certificate of {target.url} is for another name: {exc.verify_message.rstrip('.')}"
             elif isinstance(exc, ssl.SSLCertVerificationError):
                 text = (
                     f"the certificate of {target.url} is not trusted ({exc.verify_message}): name the file of its"

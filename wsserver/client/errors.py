@@ -21,14 +21,15 @@ from .retry import retry_after
 if TYPE_CHECKING:
     from ..errors import HandshakeError
 
+_LOG_IN = "log in with a token: `connect(…, token=…)`, or --token of `wsserver chat`"
 _ADVICE = {
-    401: "log in with a token, in the header Authorization",
+    401: _LOG_IN,
     403: "this is not for you, or not from here",
     404: "check the path, which is /ws/chat unless the server was told otherwise",
     429: "close another connection, or try again later",
     503: "try again later",
     # The same, where the server accepted first, so that browsers hear of it.
-    CloseCode.UNAUTHORIZED: "log in with a token, in the header Authorization",
+    CloseCode.UNAUTHORIZED: _LOG_IN,
     CloseCode.FORBIDDEN: "this is not for you, or not from here",
     CloseCode.TOO_MANY: "close another connection, or try again later",
     CloseCode.INTERNAL_ERROR: "look into the log of the server",

@@ -272,6 +272,18 @@ class TestDoor:
 
         run_virtually(main())
 
+    def test_what_there_is_is_told(self) -> None:
+        async def main() -> None:
+            async with administered() as (_, program):
+                text = (await program.call("GET", "/elsewhere")).body["error"]
+                paths = text.removeprefix("there is ").split(", ")
+                assert {"/healthz", "/readyz", "/sessions", "/count", "/asyncapi.json"} <= set(paths)
+                for path in paths:
+                    if "{" not in path:
+                        assert (await program.call("GET", path)).status == 200
+
+        run_virtually(main())
+
 
 class TestRequests:
     """HTTP/1.1 itself (RFC 9112)."""

@@ -22,6 +22,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ...chat import envelope
+from ...config import HEALTH, READINESS
 from ...errors import ClientError, SessionNotFound, StoreError
 from .. import pages
 from ..http import UNREADY
@@ -83,7 +84,8 @@ class Admin:
         shape = "/".join("{id}" if place == 1 else segment for place, segment in enumerate(request.path))
         methods = self.routes.get(shape)
         if methods is None:
-            raise Refused(404, f"there is {', '.join(f'/{known}' for known in self.routes)}")
+            known = (*(f"/{route}" for route in self.routes), HEALTH, READINESS)
+            raise Refused(404, f"there is {', '.join(known)}")
         if request.method not in methods:
             raise Refused(405, f"this takes {' or '.join(methods)}", Allow=", ".join(methods))
         return await methods[request.method](request)
