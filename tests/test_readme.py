@@ -356,6 +356,12 @@ def test_its_links_lead_somewhere(link: str) -> None:
     assert (ROOT / link).exists()
 
 
+@pytest.mark.parametrize("anchor", sorted(set(re.findall(r"\]\(#([^)]+)\)", README))))
+def test_its_sections_are_where_it_says(anchor: str) -> None:
+    prose = re.sub(r"```.*?```", "", README, flags=re.S)
+    assert anchor in [heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", prose, re.M)]
+
+
 def test_the_first_minute_looks_as_shown() -> None:
     """The transcript of `wsserver chat` with the demo, but for what only a terminal shows; it is the beginning."""
     transcript = README.split("$ .venv/bin/wsserver chat\n", 1)[1].split("  …\n", 1)[0].splitlines()
