@@ -206,6 +206,15 @@ class TestConnecting:
 
         run(test())
 
+    def test_it_speaks_tls_and_was_not_asked_to(self) -> None:
+        async def main() -> None:
+            config = Config(port=0, ssl_certfile=str(CERTIFICATE))
+            async with Server(App().generate, config) as server:
+                with pytest.raises(ConnectError, match="no answer came; where it speaks TLS, write wss$"):
+                    await first_event(server.urls[0].replace("wss:", "ws:"))
+
+        run(main())
+
     def test_it_hangs_up(self) -> None:
         async def script(peer: Peer) -> None:
             peer.writer.close()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 from ..errors import ConfigError, HandshakeError
-from ..wire.client import Client
+from ..wire.client import NO_ANSWER, Client
 from ..wire.handshake import SUBPROTOCOL
 from .address import Address
 from .errors import ConnectError, ConnectionLost
@@ -151,5 +151,8 @@ class Connection:
         if isinstance(error, HandshakeError):
             return ConnectError.refused(url, error)
         if error is not None:
-            return ConnectError(f"what answers at {url} is no wsserver: {error.reason}")
+            text = f"what answers at {url} is no wsserver: {error.reason}"
+            if error.reason == NO_ANSWER and not self._target.address.secure:
+                text += "; where it speaks TLS, write wss"
+            return ConnectError(text)
         return ConnectError.closed(url, int(wire.close_code), wire.close_reason)

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
     from wsproto.events import Event
 
+#: Why nothing was opened, where the other side closed without a byte.
+NO_ANSWER = "no answer came"
+
 _HTTP = b"HTTP/"
 _MAX_ANSWER_SIZE = 2**16
 _MAX_REFUSAL_SIZE = 2**12
@@ -136,7 +139,7 @@ class Opening:
     def _refusal(self) -> HandshakeError | ProtocolError:
         answer = self._refused
         if answer is None:
-            text = "the answer is not HTTP" if self._size else "no answer came"
+            text = "the answer is not HTTP" if self._size else NO_ANSWER
             return ProtocolError(CloseCode.PROTOCOL_ERROR, text)
         headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in answer.headers]
         text = answer.reason.decode("latin-1")
