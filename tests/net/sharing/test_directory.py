@@ -270,3 +270,23 @@ def test_a_client_that_has_been_elsewhere_is_not_taken_back() -> None:
             assert back.session["data"]["epoch"] == 2
 
     share(story, steps)
+
+
+def test_who_looks_for_the_same_session_does_so_one_after_the_other_and_leaves_no_lock() -> None:
+    async def story(instances: Instances) -> None:
+        server = await instances.start()
+        assert server.cluster is not None
+        directory = server.cluster.sessions
+        order: list[str] = []
+
+        async def look(name: str, session_id: str) -> None:
+            async with directory.alone(session_id):
+                order.append(name)
+                await asyncio.sleep(1)
+                order.append(name)
+
+        await asyncio.gather(look("a", "s_1"), look("b", "s_1"), look("c", "s_1"), look("x", "s_2"))
+        assert order == ["a", "x", "a", "x", "b", "b", "c", "c"]
+        assert len(directory._locks) == 0
+
+    share(story, Steps())

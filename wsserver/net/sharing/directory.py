@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
 from itertools import count
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from ...errors import HandshakeError, StoreError
 from ...wire.close import CloseCode
@@ -26,8 +26,6 @@ from .seating import Seating
 from .tenure import GRACE, KEEPING, Tenure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from ...chat.claim import Claim
     from ...chat.session import Session
     from ...guard.seats import Owner, Seat
@@ -51,7 +49,7 @@ class Directory(Tenure):
     def __init__(self, core: Core, turns: SharedTurns, on_close: OnClose | None, store: Store) -> None:
         super().__init__(core, turns, on_close, store)
         self._store = store
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}  # with how many use them
+        self._locks = WeakValueDictionary[str, asyncio.Lock]()  # each is there as long as somebody holds or awaits it
         self._seating = Seating(store, core.config, core.loop, self.copier.missed)
         self._takings: set[asyncio.Task[Journal | None]] = set()
 
@@ -92,18 +90,9 @@ class Directory(Tenure):
         """Returns once nothing of it waits for the store."""
         await self._seating.stop()
 
-    @asynccontextmanager
-    async def alone(self, session_id: str) -> AsyncIterator[None]:
-        """One after the other: who comes twice is to find what the first has found."""
-        lock, waiting = self._locks.get(session_id) or (asyncio.Lock(), 0)
-        self._locks[session_id] = (lock, waiting + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            _, waiting = self._locks.pop(session_id)
-            if waiting > 1:
-                self._locks[session_id] = (lock, waiting - 1)
+    def alone(self, session_id: str) -> asyncio.Lock:
+        """What whoever looks for a session holds meanwhile: who comes twice is to find what the first has found."""
+        return self._locks.setdefault(session_id, asyncio.Lock())
 
     async def _find(self, user: str | None, claim: Claim, owner: Owner | None) -> Session | None:
         """The session, or a new one if it cannot be had; None where it is on the move."""
