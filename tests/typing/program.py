@@ -74,6 +74,11 @@ async def embed() -> None:
         await server.drain()
     try:
         await wsserver.push("redis://127.0.0.1", "s_1", "ticket", {"n": 1})
+        async with wsserver.Remote("redis://127.0.0.1") as remote:
+            await remote.push("s_1", "ticket", {"n": 1})
+            await remote.stop("s_1", 3)
+            await remote.end("s_1")
+            assert_type(await remote.count(), wsserver.Count)
     except wsserver.StoreError as exc:
         assert_type(exc, wsserver.StoreError)
 
