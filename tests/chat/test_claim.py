@@ -87,3 +87,10 @@ def test_a_token_names_its_session(token: str, session_id: str) -> None:
 
 def test_it_does_not_show_its_token() -> None:
     assert repr(Claim("s_x.secret", 1, 7)) == "<Claim to s_x after 1.7>"
+
+
+def test_of_a_token_that_is_none_little_is_kept() -> None:
+    claims = find("resume=s_x." + "a" * 16_000, []), find("", ["resume.s_x." + "a" * 16_000 + ".1.7"])
+    for claim in claims:
+        assert claim is not None and claim.session_id == "s_x"
+        assert len(claim.token) < 200

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _PREFIX = "resume."
 
+#: What is longer than this, in characters, is no token of ours, which have 47: it need not be kept to open nothing.
+_LONGEST_TOKEN = 128
+
 
 class Claim(NamedTuple):
     """`token` opens the session; `last_seq` is the last event that was seen, of epoch `epoch`."""
@@ -54,7 +57,7 @@ def _claim(token: str, epoch: str, last_seq: str) -> Claim:
         raise HandshakeError(
             400, "a resume names its token, an epoch and the last seq, both whole numbers", reason="malformed"
         )
-    return Claim(token, int(epoch), int(last_seq))
+    return Claim(token[:_LONGEST_TOKEN], int(epoch), int(last_seq))
 
 
 def _is_count(text: str) -> bool:
