@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.adapters.kotaemon_shapes import Document, Pipeline, chat, info
+from tests.adapters.running import LONG, run
 from tests.peer import Event, Peer, Refused, text_of
 from wsserver import Config, Server, User, bearer_token
 from wsserver.adapters import kotaemon_ktem
 from wsserver.adapters.kotaemon_conversation import empty
 from wsserver.adapters.kotaemon_installed import Installed
-from wsserver.adapters.kotaemon_ktem import Kept, confine
+from wsserver.adapters.kotaemon_ktem import Kept
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator
 
     from wsserver.adapters.kotaemon import Exchange
-
-LONG = 20
 
 #: What there is, `(owner, name, text)` by id.
 FILES = {
@@ -134,14 +133,6 @@ async def talking(app: Installed, user: str, query: str = "") -> AsyncIterator[P
     async with Server(app, Config(port=0), **hooks) as server:  # type: ignore[arg-type]
         async with Peer.connect(server.urls[0] + query, f"Authorization: Bearer token-of-{user}") as peer:
             yield peer
-
-
-def run(main: Coroutine[Any, Any, Any]) -> Any:
-    async def within() -> Any:
-        async with asyncio.timeout(LONG):
-            return await main
-
-    return asyncio.run(within())
 
 
 def talk(app: Installed, user: str, *contents: Any, query: str = "") -> list[list[Event]]:
@@ -265,12 +256,6 @@ def test_no_other_conversation_is_opened(app: Installed, application: Applicatio
 def test_building_a_pipeline_takes_nothing_from_the_servers_of_tools(app: Installed) -> None:
     talk(app, "ada", "One?", "Two?")
     assert tools == {"enabled": ["read"]}
-
-
-def test_a_retriever_finds_nothing_of_other_files() -> None:
-    retriever = Retriever([])
-    confine(retriever, {"f2"})
-    assert [document.text for document in retriever("vault")] == ["boils"]
 
 
 def test_two_users_at_once(app: Installed, monkeypatch: pytest.MonkeyPatch) -> None:
