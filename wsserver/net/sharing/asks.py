@@ -79,7 +79,7 @@ async def _try(store: Store, postbox: Postbox, session_id: str, letter: Letter) 
 class Answers:
     """Sends requests, and hands each its answer."""
 
-    def __init__(self, send: Callable[[str, Letter], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, send: Callable[[str, Letter], None]) -> None:
         self.waiting: dict[str, asyncio.Future[Letter]] = {}
         self._send = send
 
@@ -88,9 +88,9 @@ class Answers:
         number = letter.fields["request"]
         future: asyncio.Future[Letter] = asyncio.get_running_loop().create_future()
         self.waiting[number] = future
+        self._send(process, letter)
         try:
             async with asyncio.timeout(patience):
-                await self._send(process, letter)
                 return await future
         except TimeoutError:
             return None

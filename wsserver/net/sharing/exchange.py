@@ -54,7 +54,7 @@ class Exchange:
         self._mirrors: dict[str, Mirror] = {}  # and who reads here what is written elsewhere
         self._claims: dict[str, tuple[asyncio.Future[Letter], Mirror, Claim]] = {}
         self._claimants: dict[str, list[tuple[str, str]]] = {}  # process and link of those who wait for a session
-        self.answers = Answers(self._ask)
+        self.answers = Answers(self.send)
         self._store = store
         self._loop = loop
         self._directory = directory
@@ -92,9 +92,6 @@ class Exchange:
     def send(self, process: str, letter: Letter) -> None:
         """Posts a letter, which says whom it is from."""
         self._post.send(process, Letter(letter.kind, {**letter.fields, "from": self._store.process}, letter.body))
-
-    async def _ask(self, process: str, letter: Letter) -> None:
-        self.send(process, letter)
 
     def _received(self, letter: Letter) -> None:
         self._table[letter.kind](letter)

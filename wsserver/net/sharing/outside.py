@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Self
 
 from ...chat.events import Custom
 from ...config import Config
-from ...errors import ConfigError, StoreError
+from ...errors import ConfigError
 from .asks import Answers, ask
 from .cluster import store_of
-from .letters import Letter
+from .letters import Letter, Post
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
     from ...store.port import Count, Store
 
-logger = logging.getLogger(__name__)
-
 
 class Remote:
     """What the methods of these names of `Server` do, for a program beside the servers that share this Redis::
@@ -29,8 +26,8 @@ class Remote:
         async with wsserver.Remote("redis://127.0.0.1") as remote:
             await remote.push(session_id, "ticket", {"state": "shipped"})
 
-    Several may be called at a time. Each raises `StoreError` where Redis is out of reach; entering reaches for nothing.
-    Raises `ConfigError` for an address that is none.
+    Several may be called at a time. Each raises `StoreError` where Redis is out of reach; entering does not. Raises
+    `ConfigError` for an address that is none.
     """
 
     def __init__(self, redis_url: str, *, store: Store | None = None) -> None:
@@ -40,18 +37,16 @@ class Remote:
         if store is None:
             raise ConfigError("Remote takes the address of a Redis, like redis://host:6379/0")
         self._store = store
-        self._answers = Answers(self._post)
-        self._reading: asyncio.Task[None] | None = None
+        self._answers = Answers(self._send)
 
     async def __aenter__(self) -> Self:
+        self._post = Post(self._store, asyncio.get_running_loop(), self._answers.came)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait((self._reading,))
+        await self._post.stop()
         await self._store.close()
 
     async def push(self, session_id: str, event: str, data: Mapping[str, Any] | None = None) -> None:
@@ -77,20 +72,8 @@ class Remote:
     async def _ask(self, session_id: str, verb: str, data: Mapping[str, Any]) -> None:
         await ask(self._store, self._answers, session_id, verb, data)
 
-    async def _post(self, process: str, letter: Letter) -> None:
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._read())
-        signed = Letter(letter.kind, {**letter.fields, "from": self._store.process}, letter.body)
-        await self._store.post([(process, signed.sealed())])
-
-    async def _read(self) -> None:
-        while True:
-            try:
-                for sealed in await self._store.receive():
-                    self._answers.came(Letter.opened(sealed))
-            except StoreError as exc:
-                # The store waits by itself before it tries again; who asks is told by what it sends.
-                logger.debug("no answers can be read: %s", exc)
+    def _send(self, process: str, letter: Letter) -> None:
+        self._post.send(process, Letter(letter.kind, {**letter.fields, "from": self._store.process}, letter.body))
 
 
 async def push(redis_url: str, session_id: str, event: str, data: Mapping[str, Any] | None = None) -> None:
