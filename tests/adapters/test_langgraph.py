@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from itertools import count
 from operator import add
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
@@ -14,12 +13,13 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
 from langgraph.func import entrypoint
-from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.prebuilt import ToolNode, tools_condition
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, RetryPolicy, interrupt
 
+from tests.adapters.graphs import YES, agent, answer, graph, interview, said_by
+from tests.adapters.langchain_talking import SOUP, TEA, ask, chatting, data, names, tokens
+from tests.adapters.running import LONG, run
 from tests.adapters.scripted import HANGS, USAGE, Library, Scripted, calls, says
-from tests.adapters.test_langchain import LONG, SOUP, TEA, ask, chatting, data, names, run, tokens
 from tests.client.proxy import Fate, failing
 from tests.peer import Event, Peer, text_of
 from wsserver import Config, ConfigError, Custom, Server, Source, Status
@@ -28,69 +28,7 @@ from wsserver.adapters.langchain_input import STOPPED
 from wsserver.client import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from wsserver.adapters.langchain import Chain
-
-YES = {"message": "Shall I?", "schema": {"type": "boolean"}}
-
-
-def agent(model: Scripted, *tools: Any, checkpointer: Any = None, **options: Any) -> Any:
-    """A model and its tools, in turn, until it calls none."""
-
-    async def think(state: MessagesState) -> dict[str, Any]:
-        return {"messages": [await model.ainvoke(state["messages"])]}
-
-    builder = StateGraph(MessagesState)
-    builder.add_node("agent", think)
-    builder.add_node("tools", ToolNode(list(tools), **options))
-    builder.add_edge(START, "agent")
-    builder.add_conditional_edges("agent", tools_condition)
-    builder.add_edge("tools", "agent")
-    return builder.compile(checkpointer=checkpointer)
-
-
-def graph(*nodes: Callable[..., Any], state: Any = MessagesState, checkpointer: Any = None, **options: Any) -> Any:
-    """One node after another."""
-    builder = StateGraph(state)
-    before = START
-    for node in nodes:
-        builder.add_node(node.__name__, node, **options)
-        builder.add_edge(before, node.__name__)
-        before = node.__name__
-    builder.add_edge(before, END)
-    return builder.compile(checkpointer=checkpointer)
-
-
-def said_by(model: Any) -> Callable[[MessagesState], Any]:
-    async def speak(state: MessagesState) -> dict[str, Any]:
-        return {"messages": [await model.ainvoke(state["messages"])]}
-
-    return speak
-
-
-def interview(chain: Chain, *answers: Any, content: str = "go") -> tuple[list[Event], list[Any]]:
-    """All events of one turn in which each question is answered, and the questions."""
-
-    async def main() -> tuple[list[Event], list[Any]]:
-        left, events, asked = list(answers), [], []
-        async with chatting(chain) as peer:
-            await peer.ask(content)
-            while True:
-                event = await peer.event()
-                events.append(event)
-                if event["event"] == "ask":
-                    asked.append(event["data"])
-                    await answer(peer, event, left.pop(0))
-                if event["data"].get("final"):
-                    assert not left
-                    return events, asked
-
-    return run(main())  # type: ignore[no-any-return]
-
-
-async def answer(peer: Peer, question: Event, value: Any) -> None:
-    await peer.send({"event": "answer", "data": {"call_id": question["data"]["call_id"], "value": value}})
 
 
 @tool
@@ -395,62 +333,6 @@ class TestInterrupt:
         # What ran again and came to something else is told anew.
         assert shown[2:] == [(first, "2 True"), (first, "4 True"), (second, "5 False")]
 
-    @pytest.mark.parametrize(
-        "value, message, schema",
-        [
-            ("Shall I?", "Shall I?", {}),
-            (YES, "Shall I?", {"type": "boolean"}),
-            ({"order": 7}, '{"order": 7}', {}),
-            (["é"], '["é"]', {}),
-            ({"type": "tool_approval", "name": "send", "description": "Send it?"}, "Send it?", {}),
-        ],
-    )
-    def test_what_is_asked(self, value: Any, message: str, schema: Any) -> None:
-        def approve(state: Any) -> Any:
-            return {"messages": [AIMessage(f"You said {interrupt(value)}.")]}
-
-        events, [asked] = interview(callback(graph(approve, checkpointer=InMemorySaver())), True)
-        assert (asked["message"], asked["schema"]) == (message, schema)
-        assert text_of(events) == "You said True."
-
-    def test_tools_that_a_middleware_holds_back(self) -> None:
-        """What the `HumanInTheLoopMiddleware` of `langchain` asks, and what it wants to hear."""
-
-        def hold_back(state: Any) -> Any:
-            requests = [
-                {"name": "send", "args": {"to": "Ann"}, "description": "Send it?"},
-                {"name": "delete", "args": {"number": 7}},
-                {"name": "pay", "args": {}, "description": "Pay it?"},
-            ]
-            reviews = [
-                {"action_name": "send", "allowed_decisions": ["approve", "edit", "reject"]},
-                {"action_name": "delete", "allowed_decisions": ["approve"]},
-                {"action_name": "pay", "allowed_decisions": ["respond"]},
-            ]
-            answer = interrupt({"action_requests": requests, "review_configs": reviews})
-            return {"messages": [AIMessage(json.dumps(answer))]}
-
-        chain = callback(graph(hold_back, checkpointer=InMemorySaver()))
-        events, asked = interview(chain, "reject", "approve", "respond")
-        assert [(one["message"], one["schema"]) for one in asked] == [
-            ("Send it?", {"enum": ["approve", "reject"]}),
-            ('delete {"number": 7}', {"enum": ["approve"]}),
-            ("Pay it?", {}),
-        ]
-        decisions = [{"type": "reject"}, {"type": "approve"}, {"type": "respond"}]
-        assert json.loads(text_of(events)) == {"decisions": decisions}
-
-    def test_in_words_of_ones_own(self) -> None:
-        async def decide(turn: Any, one: Any) -> Any:
-            return {"type": "accept" if await turn.ask(f"{one.value['action']}?", {"type": "boolean"}) else "reject"}
-
-        def approve(state: Any) -> Any:
-            return {"messages": [AIMessage(interrupt({"action": "send"})["type"])]}
-
-        events, [asked] = interview(callback(graph(approve, checkpointer=InMemorySaver()), ask=decide), False)
-        assert asked["message"] == "send?"
-        assert text_of(events) == "reject"
-
     def test_several_at_a_time(self) -> None:
         class State(TypedDict):
             messages: Annotated[list[Any], add]
@@ -501,23 +383,6 @@ class TestInterrupt:
         events, _ = interview(callback(graph(begin, draft, checkpointer=InMemorySaver())), True)
         assert names(events) == ["start", "token", "token", "ask", "reset", "token", "token", "token", "complete"]
         assert tokens(events) == ["Well.", "\n\nDear Ann", "Well.", "\n\nDear ", "Bob"]
-
-    def test_an_answer_that_does_not_fit(self) -> None:
-        from pydantic import BaseModel, Field
-
-        class Decision(BaseModel):
-            amount: int = Field(le=10)
-
-        def approve(state: Any) -> Any:
-            decision = interrupt("How much?", response_schema=Decision)
-            return {"messages": [AIMessage(f"{decision.amount} it is.")]}
-
-        chain = callback(graph(approve, checkpointer=InMemorySaver()))
-        events, asked = interview(chain, {"amount": 11}, {"amount": 7})
-        assert [one["message"] for one in asked] == ["How much?"] * 2
-        assert asked[0]["schema"]["properties"]["amount"]["maximum"] == 10
-        assert names(events) == ["start", "ask", "status", "ask", "token", "complete"]
-        assert text_of(events) == "7 it is."
 
     def test_without_a_checkpointer(self, caplog: pytest.LogCaptureFixture) -> None:
         def approve(state: Any) -> Any:

@@ -3,80 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
-from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import uvloop
 from openai import AsyncOpenAI
 
 import wsserver.adapters.openai
 from tests.adapters.endpoint import KEY, Endpoint, breaks, calls, ends, refuses, says
+from tests.adapters.openai_talking import ask, chatting, error_of, weather
+from tests.adapters.running import LONG, run
 from tests.peer import Event, Peer, text_of
 from wsserver import Config, ConfigError, Server, TurnError, cli
-from wsserver.adapters.openai import DEFAULT_MODEL, Chat, Function, callback, messages
-from wsserver.adapters.openai_clients import Made
+from wsserver.adapters.openai import Chat, Function, callback, messages
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
-
     from tests.adapters.endpoint import Response, Step
     from wsserver import Turn
-
-#: Seconds: more than anything here takes, so that what hangs fails.
-LONG = 20
-
-VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL")
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of whoever runs the tests."""
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-
-
-def run(main: Coroutine[Any, Any, Any]) -> Any:
-    async def within() -> Any:
-        async with asyncio.timeout(LONG):
-            return await main
-
-    return asyncio.run(within())
-
-
-@asynccontextmanager
-async def chatting(
-    endpoint: Endpoint, *, patience: float = LONG, max_retries: int = 2, settings: Any = None, **options: Any
-) -> AsyncIterator[Peer]:
-    """A person who talks with the model of the endpoint."""
-    client = AsyncOpenAI(base_url=endpoint.url, api_key=KEY, timeout=patience, max_retries=max_retries)
-    generate = callback(**{"client": client, **options})
-    async with client, Server(generate, Config(port=0, **(settings or {}))) as server:
-        async with Peer.connect(server.urls[0]) as peer:
-            yield peer
-
-
-def ask(*script: Step, content: Any = "hello", **more: Any) -> tuple[list[Event], list[dict[str, Any]]]:
-    """All events of one turn, and the bodies of the requests that it made."""
-
-    async def main() -> tuple[list[Event], list[dict[str, Any]]]:
-        async with Endpoint.serve(*script) as endpoint, chatting(endpoint, **more) as peer:
-            await peer.ask(content)
-            return await peer.turn(), endpoint.bodies
-
-    return run(main())  # type: ignore[no-any-return]
-
-
-def error_of(events: list[Event]) -> tuple[str, bool]:
-    assert events[-1]["event"] == "error"
-    return events[-1]["data"]["code"], events[-1]["data"]["retryable"]
 
 
 class TestAnswer:
@@ -108,21 +56,6 @@ class TestAnswer:
     def test_without_a_history_the_message_is_told(self, content: Any, told: str) -> None:
         _, [body] = ask(says("Hi."), content=content, settings={"max_history": 0})
         assert body["messages"] == [{"role": "user", "content": told}]
-
-    def test_what_a_model_may_send_beside_text(self) -> None:
-        async def step(response: Response) -> None:
-            await response.chunk({"role": "assistant", "content": ""})
-            await response.write('{"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[]}')
-            await response.chunk({"reasoning_content": "Hm."})
-            await response.chunk({"reasoning_content": "Well."})
-            await response.chunk({"content": None, "refusal": "I had rather not."})
-            await response.end("length")
-
-        events, _ = ask(step)
-        assert [event["event"] for event in events] == ["start", "status", "token", "status", "complete"]
-        assert text_of(events) == "I had rather not."
-        assert events[1]["data"]["message"] == "Thinking …"
-        assert "greatest length" in events[3]["data"]["message"]
 
     def test_a_callback_of_ones_own_may_ask_it(self) -> None:
         async def main() -> list[Event]:
@@ -172,10 +105,6 @@ class TestMessages:
             "user",
         ]
         assert len(messages(history, max_history=3)) == 1
-
-
-def weather(city: str) -> str:
-    return f"Sun in {city}"
 
 
 class TestTools:
@@ -314,16 +243,6 @@ class TestTools:
         assert len(bodies) == rounds
         assert [event["event"] for event in events].count("tool") == 2 * (rounds - 1)
 
-    def test_calls_that_all_have_the_same_index(self) -> None:
-        async def step(response: Response) -> None:
-            for number, city in enumerate(("Rome", "Oslo")):
-                function = {"name": "weather", "arguments": f'{{"city": "{city}"}}'}
-                await response.chunk({"tool_calls": [{"index": 0, "id": f"c{number}", "function": function}]})
-            await response.end("stop")
-
-        _, bodies = ask(step, says("Sun."), tools={"weather": weather})
-        assert [said["content"] for said in bodies[1]["messages"][-2:]] == ["Sun in Rome", "Sun in Oslo"]
-
     def test_a_tool_that_does_not_say_what_it_takes(self) -> None:
         client = AsyncOpenAI(base_url="http://127.0.0.1:9/v1", api_key=KEY)
         with pytest.raises(ConfigError, match="the tool 'size' does not say what it takes"):
@@ -331,32 +250,6 @@ class TestTools:
 
 
 class TestErrors:
-    @pytest.mark.parametrize(
-        "step, code, retryable",
-        [
-            (refuses(400), "upstream_rejected", False),
-            (refuses(400, code="context_length_exceeded"), "upstream_too_long", False),
-            (refuses(401), "upstream_denied", False),
-            (refuses(403), "upstream_denied", False),
-            (refuses(404), "upstream_not_found", False),
-            (refuses(429), "upstream_rate_limited", True),
-            (refuses(429, code="insufficient_quota"), "upstream_quota", False),
-            (refuses(500), "upstream_failed", True),
-            (refuses(503), "upstream_failed", True),
-        ],
-    )
-    def test_a_refusal(self, step: Step, code: str, retryable: bool) -> None:
-        events, _ = ask(step, max_retries=0)
-        assert error_of(events) == (code, retryable)
-
-    @pytest.mark.parametrize("status", [400, 401, 500])
-    def test_the_key_is_told_to_nobody(self, status: int, caplog: pytest.LogCaptureFixture) -> None:
-        caplog.set_level(logging.INFO)
-        events, _ = ask(refuses(status, f"Incorrect API key {KEY}, see /v1/keys"), max_retries=0)
-        assert "see /v1/keys" in caplog.text
-        assert KEY not in caplog.text + str(events)
-        assert "keys" not in str(events)
-
     @pytest.mark.parametrize("status", [429, 500])
     def test_a_refusal_is_tried_again(self, status: int) -> None:
         events, bodies = ask(refuses(status), refuses(status), says("Hello"))
@@ -381,75 +274,6 @@ class TestErrors:
         assert text_of(events) in ("", "Hel", "Hello"), "a connection that is reset loses what is under way"
         assert error_of(events) == ("upstream_cut", True)
 
-    def test_no_stream_of_the_format(self) -> None:
-        async def step(response: Response) -> None:
-            await response.text("Hel")
-            await response.write("<html>")
-
-        events, _ = ask(step)
-        assert (text_of(events), error_of(events)) == ("Hel", ("upstream_cut", True))
-
-    @pytest.mark.parametrize(
-        "error, code, retryable",
-        [
-            ({"message": "engine died", "type": "server_error"}, "upstream_failed", True),
-            ({"message": "slow down", "code": "rate_limit_exceeded"}, "upstream_rate_limited", True),
-        ],
-    )
-    def test_an_error_in_place_of_a_chunk(self, error: dict[str, str], code: str, retryable: bool) -> None:
-        async def step(response: Response) -> None:
-            await response.text("Hel")
-            await response.write(str({"error": error}).replace("'", '"'))
-
-        events, _ = ask(step)
-        assert (text_of(events), error_of(events)) == ("Hel", (code, retryable))
-
-    @pytest.mark.parametrize("what", ["arguments", "calls"])
-    def test_an_endpoint_that_does_not_end(self, what: str) -> None:
-        gone = asyncio.Event()
-
-        async def step(response: Response) -> None:
-            try:
-                for number in range(10**6):
-                    index = number if what == "calls" else 0
-                    function = {"name": "weather", "arguments": "x" * (1 if what == "calls" else 100_000)}
-                    await response.chunk({"tool_calls": [{"index": index, "id": f"c{index}", "function": function}]})
-            finally:
-                gone.set()
-
-        events, bodies = ask(step, tools={"weather": weather})
-        assert error_of(events) == ("upstream_too_much", False)
-        assert len(bodies) == 1
-        assert [event["event"] for event in events] == ["start", "error"], "nothing was run"
-        assert gone.is_set(), "it was told"
-
-    def test_arguments_that_are_nested_too_deeply_are_shown_as_text(self) -> None:
-        arguments = "[" * 20_000
-        events, bodies = ask(calls(("weather", arguments)), says("Sun."), tools={"weather": weather})
-        assert next(event for event in events if event["event"] == "tool")["data"]["input"] == arguments
-        assert bodies[1]["messages"][-1]["content"].startswith("error: ")
-        assert text_of(events) == "Sun."
-
-    def test_what_its_filter_holds_back(self) -> None:
-        events, _ = ask(says("Well, ", finish="content_filter"))
-        assert (text_of(events), error_of(events)) == ("Well, ", ("upstream_filtered", False))
-
-    def test_an_endpoint_that_is_too_slow(self) -> None:
-        async def step(response: Response) -> None:
-            await asyncio.sleep(LONG)
-
-        events, _ = ask(step, patience=0.1, max_retries=0)
-        assert error_of(events) == ("upstream_timeout", True)
-
-    def test_a_stream_that_is_too_slow(self) -> None:
-        async def step(response: Response) -> None:
-            await response.text("Hel")
-            await asyncio.sleep(LONG)
-
-        events, _ = ask(step, patience=0.1)
-        assert text_of(events) == "Hel"
-        assert error_of(events)[1]
-
     def test_a_stream_that_is_slow_enough(self) -> None:
         async def step(response: Response) -> None:
             for part in "Hello":
@@ -458,11 +282,6 @@ class TestErrors:
             await response.end()
 
         assert text_of(ask(step)[0]) == "Hello"
-
-    def test_nobody_is_there(self) -> None:
-        client = AsyncOpenAI(base_url="http://127.0.0.1:9/v1", api_key=KEY, max_retries=0)
-        events, _ = ask(client=client)
-        assert error_of(events) == ("upstream_unreachable", True)
 
 
 async def flowing(response: Response) -> None:
@@ -564,31 +383,6 @@ class TestApp:
         assert text_of(events) == "Hello"
         assert endpoint.bodies[0]["model"] == "my-model"
         assert endpoint.keys == [f"Bearer {KEY}"]
-
-    def test_an_endpoint_of_ones_own_needs_no_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-        assert repr(callback()) == f"<Chat with {DEFAULT_MODEL} at http://127.0.0.1:9/v1/>"
-
-    @pytest.mark.parametrize("loop", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-    def test_every_loop_has_a_client_and_closes_it(
-        self, loop: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-        made = Made()
-
-        async def main() -> AsyncOpenAI:
-            client = await made.get()
-            assert await made.get() is client
-            async with Endpoint.serve(says("Hello")) as endpoint:
-                asking = client.with_options(base_url=endpoint.url).chat.completions
-                async with await asking.create(model="m", messages=[], stream=True) as stream:
-                    assert [chunk async for chunk in stream]
-                assert not client.is_closed()
-                return client
-
-        first, second = loop(main()), loop(main())
-        assert first is not second
-        assert first.is_closed() and second.is_closed()
 
     def test_the_server_of_the_command_line_ends_in_peace(self) -> None:
         async def main() -> None:
