@@ -8,6 +8,7 @@ import pytest
 
 from tests.adapters.kotaemon_shapes import MINDMAP, chat, evidence, info
 from tests.adapters.kotaemon_talking import shown
+from wsserver.adapters.kotaemon_html import plain
 
 if TYPE_CHECKING:
     from wsserver.adapters.kotaemon import Exchange
@@ -33,7 +34,19 @@ def test_evidence_without_scores_is_a_source() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["<b>un<i>closed", "</div></p>a", "<", "&lt;b&gt;", "<!-- x", "<pre>a\n  b</pre>", "a<br>b"]
+    "body",
+    [
+        "<b>un<i>closed",
+        "</div></p>a",
+        "<",
+        "&lt;b&gt;",
+        "<!-- x",
+        "<pre>a\n  b</pre>",
+        "a<br>b",
+        "<![",
+        "<![if x]> a",
+        "<![x y",
+    ],
 )
 def test_any_html_has_a_text(body: str) -> None:
     [(name, data)] = shown(info("before " + body))
@@ -58,3 +71,7 @@ def test_a_citation_in_the_answer_is_no_link() -> None:
     events = shown(chat(f"It boils{link} at <b>."), store=lambda turn, exchange: kept.append(exchange))
     assert events == [("token", {"value": "It boils【1】 at <b>."})]
     assert kept[0].answer == f"It boils{link} at <b>."
+
+
+def test_a_marked_section_is_a_comment() -> None:
+    assert plain("a <![CDATA[b]]> c <![<![ d> e") == "a c e"

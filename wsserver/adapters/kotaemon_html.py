@@ -130,7 +130,8 @@ class _Reader(HTMLParser):
 
 def _read(html: str) -> _Reader:
     reader = _Reader()
-    reader.feed(html)
+    # A marked section that is none makes the parser raise AssertionError; to HTML each is a comment.
+    reader.feed(html.replace("<![", "<! ["))
     reader.close()
     return reader
 
