@@ -3,76 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import json
-import os
-import socket
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from tests.clock import run_virtually
+from tests.net.admin.program import administered, generate
 from tests.peer import Peer, text_of
-from wsserver import Config, ConfigError, Server, Turn
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-TOKEN = "open sesame"
-
-
-async def generate(turn: Turn) -> AsyncIterator[str]:
-    yield "some "
-    if turn.content == "wait":
-        await asyncio.Event().wait()
-
-
-class Reply(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: Any
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-class Program:
-    """Calls the admin port."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    async def raw(self, data: bytes) -> bytes:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            writer.write(data)
-            return await reader.read()
-        finally:
-            writer.transport.abort()
-
-    async def call(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
-        fields = {"host": f"127.0.0.1:{self.port}", "authorization": f"Bearer {TOKEN}", **headers}
-        payload = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        if payload:
-            fields["content-length"] = str(len(payload))
-        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
-        answer = await self.raw(("\r\n".join(lines) + "\r\n\r\n").encode() + payload)
-        head, _, rest = answer.partition(b"\r\n\r\n")
-        first, *others = head.decode().split("\r\n")
-        named = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in others}
-        kind = named.get("content-type", "")
-        return Reply(int(first.split()[1]), named, json.loads(rest) if kind == "application/json" and rest else rest)
-
-
-@asynccontextmanager
-async def administered(**settings: Any) -> AsyncIterator[tuple[Server, Program]]:
-    config = Config(port=0, admin_port=free_port(), admin_token=TOKEN, **settings)
-    async with Server(generate, config) as server:
-        yield server, Program(config.admin_port)
+from wsserver import Config, Server
 
 
 def test_count() -> None:
@@ -218,42 +156,6 @@ class TestSessions:
 
 class TestDoor:
     @pytest.mark.parametrize(
-        "authorization", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \xff"]
-    )
-    def test_nobody_comes_in_without_the_token(self, authorization: str) -> None:
-        async def main() -> None:
-            async with administered() as (_, program):
-                reply = await program.call("GET", "/sessions", authorization=authorization)
-                assert (reply.status, reply.headers["www-authenticate"]) == (401, "Bearer")
-                assert set(reply.body) == {"error"}
-
-        run_virtually(main())
-
-    def test_nobody_is_led_in_by_a_foreign_name(self) -> None:
-        async def main() -> None:
-            async with administered() as (_, program):
-                assert (await program.call("GET", "/sessions", host="rebound.example")).status == 403
-                assert (await program.call("GET", "/sessions", host="localhost")).status == 200
-
-        run_virtually(main())
-
-    def test_health_needs_no_token_and_is_told_while_the_server_drains(self) -> None:
-        async def main() -> None:
-            async with administered(drain_timeout=10) as (server, program), Peer.connect(server.urls[0]) as peer:
-                assert (await program.call("GET", "/healthz", authorization="")).status == 200
-                assert (await program.call("GET", "/readyz", authorization="")).status == 200
-                await peer.ask("wait")
-                await peer.event("start")
-                await peer.event("token")
-                draining = asyncio.create_task(server.drain())
-                await peer.event("drain")
-                assert (await program.call("GET", "/healthz", authorization="")).status == 200
-                assert (await program.call("GET", "/readyz", authorization="")).status == 503
-                await draining
-
-        run_virtually(main())
-
-    @pytest.mark.parametrize(
         ("method", "path", "status"),
         [
             ("GET", "/", 404),
@@ -288,87 +190,11 @@ class TestDoor:
 class TestRequests:
     """HTTP/1.1 itself (RFC 9112)."""
 
-    def test_a_body_that_is_waited_for_is_invited(self) -> None:
-        async def main() -> None:
-            async with administered() as (server, program), Peer.connect(server.urls[0]) as peer:
-                reader, writer = await asyncio.open_connection("127.0.0.1", program.port)
-                body = b'{"event":"note"}'
-                head = (
-                    f"POST /sessions/{peer.session['session_id']}/events HTTP/1.1\r\nHost: localhost\r\n"
-                    f"Authorization: Bearer {TOKEN}\r\nExpect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n"
-                )
-                writer.write(head.encode())
-                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
-                writer.write(body)
-                assert (await reader.read()).startswith(b"HTTP/1.1 201")
-                writer.transport.abort()
-
-        run_virtually(main())
-
-    @pytest.mark.parametrize("cut", [1, 20, 70])
-    def test_byte_by_byte(self, cut: int) -> None:
-        async def main() -> None:
-            async with administered() as (_, program):
-                reader, writer = await asyncio.open_connection("127.0.0.1", program.port)
-                data = f"GET /sessions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
-                for start in range(0, len(data), cut):
-                    writer.write(data[start : start + cut])
-                    await asyncio.sleep(0.01)
-                assert (await reader.read()).startswith(b"HTTP/1.1 200")
-                writer.transport.abort()
-
-        run_virtually(main())
-
-    @pytest.mark.parametrize(
-        ("data", "status"),
-        [
-            (b"hello\r\n\r\n", 400),
-            (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 20_000 + b"\r\n\r\n", 431),
-            (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000, 413),
-            (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: many\r\n\r\n", 400),
-        ],
-        ids=["no HTTP", "large head", "large body", "no length"],
-    )
-    def test_what_is_malformed_or_too_large(self, data: bytes, status: int) -> None:
-        async def main() -> None:
-            async with administered() as (server, program):
-                assert (await program.raw(data)).startswith(f"HTTP/1.1 {status} ".encode())
-                await server.sockets.emptied()
-
-        run_virtually(main())
-
-    @pytest.mark.parametrize("path", ["/healthz", "/sessions", "/nothing"])
-    @pytest.mark.parametrize("method", ["HEAD", "CONNECT"])
-    def test_a_method_whose_answer_has_no_body_is_answered_and_leaves_nothing(self, method: str, path: str) -> None:
-        async def main() -> None:
-            async with administered() as (server, program), asyncio.timeout(60):
-                answer = await program.raw(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-                head, _, body = answer.partition(b"\r\n\r\n")
-                if method == "HEAD":
-                    assert head.startswith(b"HTTP/1.1 200" if path == "/healthz" else b"HTTP/1.1 401")
-                    assert (b"Content-Length: 0" in head, body) == (False, b"")
-                else:
-                    assert head.startswith(b"HTTP/1.1 405")
-                await server.sockets.emptied()
-
-        run_virtually(main())
-
     def test_a_limit_beyond_all_reason_is_no_error_of_ours(self) -> None:
         async def main() -> None:
             async with administered() as (_, program):
                 assert (await program.call("GET", f"/sessions?limit={'9' * 5000}")).status == 400
                 assert (await program.call("GET", f"/sessions?limit={'9' * 9}")).status == 200
-
-        run_virtually(main())
-
-    def test_who_is_too_slow_or_too_many_is_cut(self) -> None:
-        async def main() -> None:
-            async with administered(open_timeout=5) as (server, program):
-                began = server.loop.time()
-                answers = await asyncio.gather(*(program.raw(b"GET /sess") for _ in range(140)))
-                assert set(answers) == {b""}
-                assert server.loop.time() - began == pytest.approx(5, abs=0.6)
-                assert (await program.call("GET", "/sessions")).status == 200
 
         run_virtually(main())
 
@@ -385,16 +211,3 @@ class TestStart:
         one, other = (Server(generate, Config(port=0)).admin_token for _ in range(2))
         assert one != other
         assert len(one) >= 32
-
-    def test_a_taken_port_says_what_to_do_and_leaves_nothing_open(self) -> None:
-        async def main() -> None:
-            with socket.create_server(("127.0.0.1", 0)) as taken:
-                server = Server(generate, Config(port=0, admin_port=taken.getsockname()[1]))
-                with pytest.raises(
-                    ConfigError, match=rf"port \d+: {os.strerror(errno.EADDRINUSE)}; choose another --admin-port"
-                ):
-                    async with server:
-                        pass
-                assert asyncio.all_tasks() == {asyncio.current_task()}
-
-        run_virtually(main())
