@@ -18,7 +18,7 @@ import pytest
 from jsonschema import Draft7Validator
 
 from tests.clock import run_virtually
-from tests.net.admin.test_port import administered
+from tests.net.admin.program import administered
 from tests.peer import Peer
 from wsserver import Config, Custom, Reset, Server, Source, Status, Token, Tool, TurnError, asyncapi
 from wsserver.chat import envelope

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.fleet import fleet, spread
-from tests.net.admin.test_port import TOKEN, Program, free_port
+from tests.net.admin.program import TOKEN, Program, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

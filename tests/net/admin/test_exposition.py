@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from tests.clock import run_virtually
-from tests.net.admin.test_port import administered, free_port
+from tests.net.admin.program import administered, free_port
 from tests.peer import Peer
 from wsserver.net.admin import exposition
 from wsserver.net.admin.metrics import METRICS
