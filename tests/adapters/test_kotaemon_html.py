@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from time import process_time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.adapters.kotaemon_shapes import MINDMAP, chat, evidence, info
 from tests.adapters.kotaemon_talking import shown
-from wsserver.adapters.kotaemon_html import plain
+from wsserver.adapters import kotaemon_html
+from wsserver.adapters.kotaemon_html import mindmap, plain, without_links
 
 if TYPE_CHECKING:
     from wsserver.adapters.kotaemon import Exchange
@@ -74,4 +76,41 @@ def test_a_citation_in_the_answer_is_no_link() -> None:
 
 
 def test_a_marked_section_is_a_comment() -> None:
-    assert plain("a <![CDATA[b]]> c <![<![ d> e") == "a c e"
+    assert plain("a <![CDATA[b]]> c <![<![ d> e") == "a c <![ e", "what does not end is text"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *(
+            "<",
+            "<a ",
+            "<a x='",
+            '<a x="',
+            "</a",
+            "<!",
+            "<!--",
+            "<!-- >",
+            "<!-- -- >",
+            "<![",
+            "<?",
+            "<script",
+            "<script>",
+        ),
+        *("<a pdf-link", "<a pdf-link>", " pdf-link", "</summary>", "<mark>", "\n", " ", "---\n", "&", "&#", "<a x='>"),
+        *("[score: ", "<div class='evidence-content'>", "<details><summary>", "<a href='#' class='citation' id='mark-"),
+    ],
+)
+def test_whatever_stands_in_a_document_is_looked_at_once(piece: str) -> None:
+    hostile = piece * (200_000 // len(piece))
+    began = process_time()
+    plain(hostile)
+    without_links(hostile)
+    mindmap(f"<div class='markmap'><script>{hostile}</script>")
+    mindmap(f"<div class='markmap'><script>---\n{hostile}</script>")
+    for before in ("<details><summary>", "<details><summary></summary><details><summary>"):
+        kotaemon_html.evidence(before + hostile)
+        kotaemon_html.evidence(f"{before}{hostile}</summary>{hostile}")
+        kotaemon_html.evidence(f"{before}{hostile}</summary><div class='evidence-content'>")
+    # Where each piece is looked for in all that follows, one of these alone takes minutes.
+    assert process_time() - began < 10

@@ -6,6 +6,8 @@
         <details class='evidence'>scores</details>          with scores only
         <div class='evidence-content'>body</div>            with scores only, else the bare body
     </details><br>
+
+Documents are anybody's, so none of what looks at them looks at a part again and again, whatever stands there.
 """
 
 from __future__ import annotations
@@ -23,12 +25,14 @@ _UNREAD = frozenset(("script", "style", "template", "title"))
 _CELLS = frozenset(("td", "th"))
 
 _EVIDENCE = re.compile(r"\s*<details\b[^>]*>\s*<summary>(.*?)</summary>", re.S)
-_SCORES = re.compile(r"\s*<details\b[^>]*>\s*<summary>.*?</summary>.*?</details>(?:\s*<br>)?", re.S)
+_SCORES = re.compile(r"\s*<details\b[^>]*>\s*<summary>(?>.*?</summary>)(?>.*?</details>)(?:\s*<br>)?", re.S)
 _CONTENT = re.compile(r"<div class='evidence-content'>")
 _SCORE = re.compile(r"\s*\[score: (-?\d+(?:\.\d+)?)\]")
-_PREVIEW = re.compile(r"<a\b[^>]*\bpdf-link\b[^>]*>.*?</a>", re.S)
+_PREVIEW = re.compile(r"<a\b(?=[^<>]*\bpdf-link\b)[^<>]*+>(?:(?!<a\b).)*?</a>", re.S)
 _MARKMAP = re.compile(r"\s*<div class=[\"']markmap[\"']>\s*<script[^>]*>(.*?)</script>", re.S)
-_FRONT_MATTER = re.compile(r"\s*---\n.*?\n\s*---\n", re.S)
+_FRONT_MATTER = re.compile(r"\s*---\n.*?\n[ \t]*---\n", re.S)
+#: What begins no tag, because another one begins before it ends: the parser would look for its end in all that follows.
+_NO_TAG = re.compile(r"<(?![^<>]*>)")
 #: The link that stands for a citation within an answer.
 _CITATION = re.compile(r"<a href='#' class='citation' id='mark-[^'<>]*'>([^<>]*)</a>")
 
@@ -66,7 +70,8 @@ def mindmap(html: str) -> str | None:
     found = _MARKMAP.match(html, header.end() if header else 0)
     if found is None:
         return None
-    lines = _FRONT_MATTER.sub("", found[1], count=1).splitlines()
+    matter = _FRONT_MATTER.match(found[1])
+    lines = found[1][matter.end() if matter else 0 :].splitlines()
     return "\n".join(line.rstrip() for line in lines).strip()
 
 
@@ -129,9 +134,12 @@ class _Reader(HTMLParser):
 
 
 def _read(html: str) -> _Reader:
+    # Of comments that do not end the parser would look for each one's end, too.
+    ended = html.rfind("-->") + 1
+    html = html[:ended] + html[ended:].replace("<!--", "&lt;!--")
     reader = _Reader()
     # A marked section that is none makes the parser raise AssertionError; to HTML each is a comment.
-    reader.feed(html.replace("<![", "<! ["))
+    reader.feed(_NO_TAG.sub("&lt;", html).replace("<![", "<! ["))
     reader.close()
     return reader
 
