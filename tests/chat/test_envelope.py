@@ -17,6 +17,7 @@ from wsserver.chat.envelope import (
     decode_value,
     encode_event,
     encode_value,
+    is_passing,
     merged_template,
     token_template,
     uncollected,
@@ -376,3 +377,8 @@ class TestTheCollector:
             assert not gc.isenabled()
         finally:
             gc.enable()
+
+
+def test_what_goes_on_at_the_moment_is_told_by_its_event() -> None:
+    assert is_passing(encode_event("status", {"message": "looking"}, "s_1", 1))
+    assert not is_passing(encode_event("complete", {"status": "status"}, "s_1", 1))

@@ -247,6 +247,15 @@ class TestOwner:
         seats = seats_of()
         assert admitted(seats, "a", "a").owner != admitted(seats, "a").owner
 
+    def test_it_is_known_before_the_user_is_let_in(self) -> None:
+        seats = seats_of()
+        for address, user in (("a", "ada"), (None, "ada"), ("a", None), (None, None)):
+            seat = admitted(seats, address)
+            owner = seat.owner_with(user)
+            if user is not None:
+                seat.admit_user(user)
+            assert seat.owner == owner
+
     def test_nobody_answers_for_a_socket_that_was_not_let_in(self) -> None:
         seat = seated(seats_of())
         assert seat.owner is None
