@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -357,7 +358,9 @@ class TestTheCollector:
 
     def test_keeps_away_from_a_large_value(self) -> None:
         kept = []
-        assert self.collections(lambda: kept.append(json.loads(self.MANY))) > 10
+        looks = self.collections(lambda: kept.append(json.loads(self.MANY)))
+        # Since Python 3.12 it waits until a function that is written in C has ended.
+        assert looks > 10 or sys.version_info >= (3, 12)
         assert self.collections(lambda: kept.append(decode_value(self.MANY))) <= 2
         assert kept[0] == kept[1]
 
